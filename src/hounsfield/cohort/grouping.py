@@ -1,0 +1,222 @@
+"""Headers + labels → draft cases: which files belong together, what their label is, who the patient is."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter, defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from hounsfield.cohort.classes import medmnist_names
+from hounsfield.cohort.labels import KEY_KINDS, LabelTable, normalised
+from hounsfield.errors import LabelError, UsageError
+from hounsfield.read import Header
+
+GIVEN_SPLITS = {
+    "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
+    "dev": "validation", "calibration": "calibration", "test": "test", "testing": "test",
+}  # fmt: skip
+
+
+@dataclass
+class Draft:
+    """A case before it gets a pseudonym: its headers in slice order, and what is known of it."""
+
+    identity: str
+    headers: list[Header]
+    patient: str
+    label: str | None = None
+    split: str | None = None
+    facts: dict[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Grouping:
+    """Draft cases, where their labels came from, and what was left over."""
+
+    drafts: list[Draft]
+    unit: str
+    label_column: str | None
+    key_column: str | None
+    patients_from: str
+    unlabelled: list[Draft]
+    unmatched_rows: list[tuple[int, str]]
+    notes: list[str]
+
+
+def key_index(headers: Sequence[Header], root: Path, table_folder: Path | None) -> dict[str, dict[str, list[int]]]:
+    """Return key kind → key → the headers that have it. A stem that two files share is no key."""
+    index: dict[str, dict[str, list[int]]] = {kind: defaultdict(list) for kind in KEY_KINDS}
+    names, stems = Counter(_name(header) for header in headers), Counter(_stem(header) for header in headers)
+    for number, header in enumerate(headers):
+        for base in {root, table_folder} - {None}:
+            relative = _relative(header, base)
+            if relative is not None:
+                index["path"][relative].append(number)
+                folder = str(PurePosixPath(relative).parent)
+                if folder != ".":
+                    index["folder"][folder].append(number)
+        if names[_name(header)] == 1:
+            index["path"].setdefault(_name(header), [number])
+        if stems[_stem(header)] == 1:
+            index["stem"][_stem(header)].append(number)
+        uids = {
+            "SeriesInstanceUID": header.series_uid, "StudyInstanceUID": header.study_uid, "PatientID": header.patient_id,
+        }  # fmt: skip
+        for kind, value in uids.items():
+            if value:
+                index[kind][normalised(value, kind)].append(number)
+    return index
+
+
+def by_table(
+    headers: Sequence[Header], index: Mapping[str, Mapping[str, list[int]]], table: LabelTable, root: Path, pattern: str | None
+) -> Grouping:
+    """Make cases from a label table: the kind of its key says what a case is."""
+    groups = index[table.key_kind]
+    owner = {number: key for key, numbers in groups.items() if key in table.labels for number in numbers}
+    grouped: dict[str, list[Header]] = defaultdict(list)
+    unlabelled: list[Header] = []
+    for number, header in enumerate(headers):
+        if number in owner:
+            grouped[owner[number]].append(header)
+        else:
+            unlabelled.append(header)
+    drafts, notes = [], list(table.notes)
+    patients = _Patients(root, pattern)
+    for key, members in grouped.items():
+        facts = dict(table.covariates.get(key, {}))
+        draft = Draft(key, slice_order(members), patients.of(members[0], facts.get("patient")), table.labels[key], None, facts)
+        draft.split = _given_split(facts.get("split") or members[0].split)
+        drafts.append(draft)
+    unmatched = [(row, key) for key, row in table.rows.items() if key not in groups]
+    without = [draft for draft in drafts if draft.label is None]
+    rest = [Draft(_identity(header, root), [header], patients.of(header, None)) for header in unlabelled]
+    return Grouping(
+        [draft for draft in drafts if draft.label is not None], table.unit, table.label_column,
+        f"{table.key_column} ({table.key_kind})", patients.sentence, without + rest, unmatched, notes,
+    )  # fmt: skip
+
+
+def by_folder(headers: Sequence[Header], root: Path, pattern: str | None, *, labelled: bool = True) -> Grouping:
+    """Make cases from class-named folders (below train/val/test folders, where there are such), or from archives.
+
+    DICOM files of one series form one case; every other file is a case.
+    """
+    patients = _Patients(root, pattern)
+    grouped: dict[str, list[Header]] = defaultdict(list)
+    for header in headers:
+        grouped[header.series_uid or _identity(header, root)].append(header)
+    # Folders say labels only where there is more than one class; a plain folder says nothing.
+    drafts = []
+    for identity, members in grouped.items():
+        draft = Draft(identity, slice_order(members), patients.of(members[0], None))
+        if members[0].kind == "npz":
+            draft.label, draft.split = _archive_label(members[0]), members[0].split
+        elif labelled:
+            labels = {_folder_label(header, root) for header in members}
+            if len(labels) > 1:
+                names = ", ".join(sorted(str(label[1]) for label in labels))
+                raise LabelError(f"two labels for one case: a series lies in several class folders ({names})", where=root)
+            draft.split, draft.label = labels.pop()
+        drafts.append(draft)
+    volumes = any(len(draft.headers) > 1 for draft in drafts)
+    archive = any(header.kind == "npz" for header in headers)
+    return Grouping(
+        [draft for draft in drafts if draft.label is not None or not labelled], "series" if volumes else "image",
+        "labels in the archive" if archive else "folder names" if labelled else None, None, patients.sentence,
+        [draft for draft in drafts if draft.label is None and labelled], [], [],
+    )  # fmt: skip
+
+
+def slice_order(headers: Sequence[Header]) -> list[Header]:
+    """Order slices: series by series, along the slice normal where every slice has a position, else by number.
+
+    Position is the projection of ImagePositionPatient on the normal (PS3.3 C.7.6.2.1.1).
+    """
+    series: dict[str, list[Header]] = defaultdict(list)
+    for header in headers:
+        series[header.series_uid or ""].append(header)
+    ordered: list[Header] = []
+    for _, members in sorted(series.items(), key=lambda item: (item[1][0].study_date or "", item[0])):
+        placed = all(header.position is not None for header in members)
+        ordered += sorted(members, key=lambda header: (header.position if placed else header.instance_number or 0, _sort_name(header)))
+    return ordered
+
+
+class _Patients:
+    """Finds who the patient of an image is, and remembers by which rule."""
+
+    def __init__(self, root: Path, pattern: str | None) -> None:
+        self.root = root
+        self.rules: Counter[str] = Counter()
+        try:
+            self.pattern = None if pattern is None else re.compile(pattern)
+        except re.error as error:
+            raise UsageError(f"--patient-pattern is no regular expression: {error}") from error
+
+    def of(self, header: Header, named: str | None) -> str:
+        if named:
+            return self._by("the label table", named)
+        if self.pattern is not None:
+            found = self.pattern.search(_relative(header, self.root) or header.source.path.name)
+            if found is None:
+                raise UsageError("--patient-pattern matches nothing in the path of an image", fix="Make it match every path.")
+            return self._by("the path", found.group(1) if found.groups() else found.group(0))
+        if header.patient_id:
+            return self._by("PatientID", header.patient_id)
+        return self._by("the file: no patient is named, so each image counts as one", _identity(header, self.root))
+
+    def _by(self, rule: str, identity: str) -> str:
+        self.rules[rule] += 1
+        return identity
+
+    @property
+    def sentence(self) -> str:
+        return " and ".join(rule for rule, _ in self.rules.most_common()) or "nothing"
+
+
+def _folder_label(header: Header, root: Path) -> tuple[str | None, str | None]:
+    parts = PurePosixPath(_relative(header, root) or "").parts[:-1]
+    if parts and parts[0].lower() in GIVEN_SPLITS and len(parts) > 1:
+        return GIVEN_SPLITS[parts[0].lower()], parts[1]
+    return None, parts[0] if parts else None
+
+
+def _archive_label(header: Header) -> str | None:
+    names = medmnist_names(header.source.path.stem)
+    return None if header.label is None else names.get(header.label, header.label)
+
+
+def _given_split(name: str | None) -> str | None:
+    if name is None:
+        return None
+    if name.strip().lower() not in GIVEN_SPLITS:
+        raise LabelError(f"the split column holds {name!r}", fix="Use train, validation, calibration and test.")
+    return GIVEN_SPLITS[name.strip().lower()]
+
+
+def _relative(header: Header, base: Path | None) -> str | None:
+    assert base is not None
+    try:
+        return header.source.path.resolve().relative_to(base.resolve()).as_posix()
+    except ValueError:
+        return None
+
+
+def _identity(header: Header, root: Path) -> str:
+    place = _relative(header, root) or header.source.path.name
+    return f"{place}#{header.source.member}" if header.source.member else place
+
+
+def _name(header: Header) -> str:
+    return header.source.path.name
+
+
+def _stem(header: Header) -> str:
+    return re.sub(r"(\.nii)?\.[^.]*$", "", header.source.path.name)
+
+
+def _sort_name(header: Header) -> str:
+    return f"{header.source.path}#{header.source.member}"

@@ -1,0 +1,153 @@
+"""Bundle: a folder with everything that inference needs, sealed; it loads without executing anything."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from hounsfield.core import files
+from hounsfield.core.digest import digest, digest_file
+from hounsfield.core.plan import Plan
+from hounsfield.core.recipe import Recipe
+from hounsfield.errors import BundleError
+
+SCHEMA_VERSION = 1
+WEIGHTS, PLAN, RECIPE, LABELS = "weights.safetensors", "plan.yaml", "recipe.json", "labels.json"
+CALIBRATION, REFERENCE = "calibration.json", "reference.json"
+CORE = (WEIGHTS, PLAN, RECIPE, LABELS, CALIBRATION, REFERENCE)
+
+
+class Calibration(BaseModel):
+    """From logits to probabilities, and from probabilities to a decision.
+
+    probability = link(logit / temperature + offset), link the sigmoid (one output) or the softmax. The offsets undo
+    the class weights of the loss; the temperature is fitted (Guo 2017) on the part that `fitted_on` names.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    temperature: float = Field(gt=0)
+    offsets: list[float]
+    threshold: float | None = None
+    operating_point: str = ""
+    fitted_on: str
+    cases: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A sealed model.
+
+    The *core digest* covers weights, plan, recipe, labels, calibration and reference, and is what Predictions quote.
+    Attachments (ONNX, parity) have their own digests in the manifest and never change it.
+    """
+
+    folder: Path
+    plan: Plan
+    recipe: Recipe
+    labels: list[str]
+    positive: str | None
+    calibration: Calibration
+    reference: dict[str, Any]
+    core_digest: str
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / WEIGHTS
+
+    @property
+    def outputs(self) -> list[str]:
+        return self.plan.outputs
+
+    @staticmethod
+    def seal(
+        folder: Path, *, plan: Plan, recipe: Recipe, calibration: Calibration, reference: dict[str, Any], weights: Path
+    ) -> Bundle:
+        """Write a bundle into `folder`, replacing an older one in one step, and read it back verified."""
+        partial = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(partial, ignore_errors=True)
+        files.make_folder(partial)
+        shutil.copyfile(weights, partial / WEIGHTS)
+        plan.save(partial / PLAN)
+        recipe.save(partial / RECIPE)
+        files.write_json(partial / LABELS, {"labels": plan.labels.value, "positive": plan.positive.value})
+        files.write_json(partial / CALIBRATION, calibration.model_dump(mode="json"))
+        files.write_json(partial / REFERENCE, reference)
+        members = {name: digest_file(partial / name) for name in CORE}
+        manifest = {
+            "schema_version": SCHEMA_VERSION,
+            "core_digest": digest(members),
+            "core": members,
+            "attachments": {},
+        }
+        files.write_json(partial / "manifest.json", manifest)
+        shutil.rmtree(folder, ignore_errors=True)
+        partial.rename(folder)
+        return Bundle.load(folder)
+
+    @classmethod
+    def load(cls, folder: Path) -> Bundle:
+        """Read a bundle and verify the digest of every member.
+
+        Raises
+        ------
+        BundleError
+            If it is no bundle, of an unknown version, or a member is missing or was changed; the member is named.
+        """
+        if not (folder / "manifest.json").is_file():
+            raise BundleError("there is no bundle here", where=folder, fix="Make one with: hounsfield train RUN")
+        manifest = files.read_json(folder / "manifest.json", BundleError)
+        _verify(folder, manifest)
+        labels = files.read_json(folder / LABELS, BundleError)
+        try:
+            calibration = Calibration.model_validate(files.read_json(folder / CALIBRATION, BundleError))
+        except ValidationError as error:
+            raise BundleError("the calibration is not valid", where=folder / CALIBRATION) from error
+        return cls(
+            folder,
+            Plan.load(folder / PLAN),
+            Recipe.load(folder / RECIPE),
+            list(labels["labels"]),
+            labels["positive"],
+            calibration,
+            files.read_json(folder / REFERENCE, BundleError),
+            manifest["core_digest"],
+        )
+
+    def attach(self, name: str, source: Path) -> Path:
+        """Copy a file into the bundle as an attachment and note its digest; the core digest stays."""
+        if name in CORE or name == "manifest.json" or Path(name).name != name:
+            raise BundleError(f"{name!r} cannot be the name of an attachment", where=self.folder)
+        target = self.folder / name
+        with files.replacing(target) as partial:
+            shutil.copyfile(source, partial)
+        manifest = files.read_json(self.folder / "manifest.json", BundleError)
+        manifest["attachments"][name] = digest_file(target)
+        files.write_json(self.folder / "manifest.json", manifest)
+        return target
+
+    def __str__(self) -> str:
+        return f"Bundle {self.plan.backbone.value} → {', '.join(self.labels)} ({self.core_digest[:8]})"
+
+
+def _verify(folder: Path, manifest: Any) -> None:
+    if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
+        raise BundleError(
+            f"this bundle has a version that this Hounsfield does not know (wanted {SCHEMA_VERSION})", where=folder
+        )
+    core, attachments = manifest.get("core"), manifest.get("attachments")
+    if not isinstance(core, dict) or set(core) != set(CORE) or not isinstance(attachments, dict):
+        raise BundleError("the manifest does not list the members of a bundle", where=folder)
+    if digest(core) != manifest.get("core_digest"):
+        raise BundleError("the manifest was changed after the bundle was sealed", where=folder / "manifest.json")
+    fix = "Take the bundle again from where it was made."
+    for name, wanted in {**core, **attachments}.items():
+        path = folder / name
+        if Path(name).name != name or not path.is_file() or path.is_symlink():
+            raise BundleError("a member of the bundle is missing", where=path, fix=fix)
+        if digest_file(path) != wanted:
+            raise BundleError("a member of the bundle was changed after it was sealed", where=path, fix=fix)

@@ -1,0 +1,222 @@
+"""Cohort: a table with one row per case, where each case ends up (a split, or the quarantine), and why."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ConfigDict
+
+from hounsfield.core import files
+from hounsfield.core.digest import digest, digest_table
+from hounsfield.errors import UsageError
+
+SPLITS = ("train", "validation", "calibration", "test")
+
+# `files` are keyed hashes too: a path may hold a name. Only the private crosswalk maps them back.
+SCHEMA: dict[str, pl.DataType] = {
+    "case": pl.String(),
+    "patient": pl.String(),
+    "study": pl.String(),
+    "series": pl.String(),
+    "files": pl.List(pl.String()),
+    "frames": pl.List(pl.Int64()),
+    "modality": pl.String(),
+    "body_part": pl.String(),
+    "laterality": pl.String(),
+    "site": pl.String(),
+    "scanner": pl.String(),
+    "sex": pl.String(),
+    "age": pl.Float64(),
+    "rows": pl.Int64(),
+    "columns": pl.Int64(),
+    "spacing": pl.List(pl.Float64()),
+    "label": pl.String(),
+    "split": pl.String(),
+    "fold": pl.Int64(),
+    "quarantine": pl.String(),
+}
+QUARANTINE: dict[str, pl.DataType] = {
+    "item": pl.String(),
+    "kind": pl.String(),
+    "stage": pl.String(),
+    "reason": pl.String(),
+}
+CROSSWALK: dict[str, pl.DataType] = {
+    "key": pl.String(),
+    "case": pl.String(),
+    "path": pl.String(),
+    "member": pl.String(),
+    "patient_id": pl.String(),
+    "study_uid": pl.String(),
+    "series_uid": pl.String(),
+}
+
+
+class About(BaseModel):
+    """What holds for the cohort as a whole."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    unit: str
+    labels: list[str]
+    positive: str | None = None
+    label_column: str | None = None
+    key_column: str | None = None
+    patients_from: str
+    split_sentence: str = ""
+    folds: int = 0
+    seed: int = 0
+    notes: list[str] = []
+
+
+@dataclass(frozen=True)
+class Cohort:
+    """One row per case; a patient lives in exactly one split (and one fold); no file vanishes.
+
+    Attributes
+    ----------
+    table:
+        Columns of `SCHEMA`. `split` is train, validation, calibration or test, or null where `quarantine` gives the
+        reason why the case is not used. With folds, every case that is not in a given test part is in train.
+    quarantine:
+        Everything put aside, files and label rows as well as cases: item, kind, stage, reason.
+    crosswalk:
+        The private map from file key to path and identifiers; absent in a cohort that was given away.
+    root:
+        The folder that the crosswalk's paths are relative to.
+    """
+
+    table: pl.DataFrame
+    about: About
+    quarantine: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=QUARANTINE))
+    crosswalk: pl.DataFrame | None = None
+    root: Path | None = None
+
+    def __post_init__(self) -> None:
+        if self.table.schema != pl.Schema(SCHEMA):
+            raise ValueError(f"a cohort's table has the columns of SCHEMA, not {self.table.schema}")
+        if self.table["case"].n_unique() != self.table.height:
+            raise ValueError("a case stands in the cohort twice")
+        used = self.usable
+        if not used["split"].is_in(SPLITS).all():
+            raise ValueError("every case has a split, or a reason for its quarantine")
+        places = used.group_by("patient").agg(pl.struct("split", "fold").n_unique().alias("places"))
+        if (places["places"] > 1).any():
+            raise ValueError("a patient lives in more than one split or fold")
+
+    @property
+    def usable(self) -> pl.DataFrame:
+        """The cases that are not in quarantine."""
+        return self.table.filter(pl.col("quarantine").is_null())
+
+    def part(self, *names: str) -> pl.DataFrame:
+        """The usable cases of one or several splits."""
+        return self.usable.filter(pl.col("split").is_in(names))
+
+    @property
+    def parts(self) -> dict[str, int]:
+        """Usable cases per split, in the order of use."""
+        return {name: self.part(name).height for name in SPLITS if self.part(name).height}
+
+    @property
+    def digest(self) -> str:
+        return digest({"table": digest_table(self.table), "about": self.about.model_dump(mode="json")})
+
+    def locate(self, keys: Sequence[str]) -> list[tuple[Path, str | None]]:
+        """Return (path, member) of file keys.
+
+        Raises
+        ------
+        UsageError
+            If this cohort came without its private crosswalk.
+        """
+        if self.crosswalk is None or self.root is None:
+            raise UsageError(
+                "this cohort has no crosswalk, so its files cannot be found",
+                fix="Use the run folder in which the images were scanned (it keeps private/crosswalk.parquet).",
+            )
+        rows = {row["key"]: (self.root / row["path"], row["member"]) for row in self._index().iter_rows(named=True)}
+        return [rows[key] for key in keys]
+
+    def _index(self) -> pl.DataFrame:
+        assert self.crosswalk is not None
+        return self.crosswalk.select("key", "path", "member")
+
+    def put_aside(self, reasons: dict[str, str], *, stage: str, kind: str = "case") -> Cohort:
+        """Return a cohort in which these cases (case → reason) are in quarantine."""
+        if not reasons:
+            return self
+        known = pl.DataFrame({"case": list(reasons), "why": list(reasons.values())}, schema={"case": pl.String, "why": pl.String})
+        table = (
+            self.table.join(known, on="case", how="left", maintain_order="left")
+            .with_columns(
+                quarantine=pl.coalesce("quarantine", "why"),
+                split=pl.when(pl.col("why").is_null()).then("split"),
+                fold=pl.when(pl.col("why").is_null()).then("fold"),
+            )
+            .select(list(SCHEMA))
+        )
+        return replace(self, table=table).noting([(case, kind, stage, reason) for case, reason in reasons.items()])
+
+    def noting(self, rows: Sequence[tuple[str, str, str, str]]) -> Cohort:
+        """Return a cohort with more rows (item, kind, stage, reason) in its quarantine list."""
+        more = pl.DataFrame(list(rows), schema=QUARANTINE, orient="row")
+        return replace(self, quarantine=pl.concat([self.quarantine, more]).unique(maintain_order=True))
+
+    def save(self, folder: Path) -> None:
+        """Write cohort.parquet and quarantine.csv, and private/crosswalk.parquet, readable by the owner alone."""
+        meta = {"hounsfield": json.dumps(self.about.model_dump(mode="json"))}
+        _write(folder / "cohort.parquet", self.table, meta)
+        with files.replacing(folder / "quarantine.csv") as partial:
+            self.quarantine.write_csv(partial)
+        if self.crosswalk is not None and self.root is not None:
+            private = files.make_folder(folder / "private")
+            private.chmod(0o700)
+            _write(private / "crosswalk.parquet", self.crosswalk, {"root": str(self.root.resolve())})
+            (private / "crosswalk.parquet").chmod(0o600)
+
+    @classmethod
+    def load(cls, folder: Path) -> Cohort:
+        """Read what `save` wrote.
+
+        Raises
+        ------
+        UsageError
+            If the folder holds no cohort.
+        """
+        path = folder / "cohort.parquet"
+        if not path.exists():
+            raise UsageError("there is no cohort here", where=folder, fix="Make one with: hounsfield scan IMAGES --out RUN")
+        table, meta = _read(path)
+        about = About.model_validate(json.loads(meta["hounsfield"]))
+        aside = pl.read_csv(folder / "quarantine.csv", schema=QUARANTINE)
+        crosswalk, root = None, None
+        if (folder / "private" / "crosswalk.parquet").exists():
+            crosswalk, private = _read(folder / "private" / "crosswalk.parquet")
+            root = Path(private["root"])
+        return cls(table, about, aside, crosswalk, root)
+
+    def __str__(self) -> str:
+        parts = ", ".join(f"{count} {name}" for name, count in self.parts.items())
+        patients = self.usable["patient"].n_unique()
+        aside = self.quarantine.height
+        return f"Cohort {self.usable.height} cases of {patients} patients ({parts}), {aside} in quarantine ({self.digest[:8]})"
+
+
+def _write(path: Path, table: pl.DataFrame, meta: dict[str, str]) -> None:
+    with files.replacing(path) as partial:
+        arrow = table.to_arrow()
+        pq.write_table(arrow.replace_schema_metadata(meta), partial)
+
+
+def _read(path: Path) -> tuple[pl.DataFrame, dict[str, str]]:
+    arrow: pa.Table = pq.read_table(path)
+    meta = {key.decode(): value.decode() for key, value in (arrow.schema.metadata or {}).items()}
+    frame = pl.from_arrow(arrow)
+    assert isinstance(frame, pl.DataFrame)
+    return frame, meta

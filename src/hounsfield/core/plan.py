@@ -1,0 +1,191 @@
+"""Plan: every decision of a run, each with its value and the reason it was chosen; YAML a person can edit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Generic, Literal, TypeVar
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from hounsfield.core import digest as digests
+from hounsfield.core import files
+from hounsfield.errors import PlanError
+
+T = TypeVar("T")
+
+HEADER = """# A Hounsfield plan: every decision of the run, with its value and its reason.
+# Change a value and run the same command again; only what depends on it is done anew.
+"""
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+
+class Decision(_Strict, Generic[T]):
+    """One decision: what was chosen, and why."""
+
+    value: T
+    reason: str = ""
+
+
+class Augmentation(_Strict):
+    """What is varied in training. Degrees; fractions of the size; standard deviation in units of the [0, 1] range."""
+
+    rotate: float = Field(10.0, ge=0, le=180)
+    scale: float = Field(0.1, ge=0, lt=1)
+    shift: float = Field(0.05, ge=0, lt=1)
+    flip_horizontal: bool = False
+    flip_vertical: bool = False
+    noise: float = Field(0.02, ge=0)
+    contrast: tuple[float, float] = (0.7, 1.4)
+    elastic: float = Field(0.0, ge=0)
+
+
+class Weights(_Strict):
+    """Where pretrained weights come from: `packaged`, `file` (with path), `cache`, `hub` (asked for), or `none`."""
+
+    source: Literal["packaged", "file", "cache", "hub", "none"]
+    path: str | None = None
+
+    @model_validator(mode="after")
+    def _file_needs_a_path(self) -> Weights:
+        if (self.source == "file") != (self.path is not None):
+            raise ValueError("weights from a file need a path, and only they have one")
+        return self
+
+
+class Loss(_Strict):
+    """`cross-entropy` weighted by class, or `focal` (Lin 2017) with the same weights and gamma."""
+
+    name: Literal["cross-entropy", "focal"] = "cross-entropy"
+    class_weights: dict[str, float] = {}
+    gamma: float = Field(2.0, ge=0)
+
+
+class Cost(_Strict):
+    """What the run will take on this machine. Minutes, GiB of memory at the peak, GiB of disk; and what was measured."""
+
+    minutes: float
+    memory: float
+    disk: float
+    measured: dict[str, float] = {}
+
+
+class Plan(_Strict):
+    """Every decision of a run. `cohort` is the digest of the cohort it was made for.
+
+    Raises
+    ------
+    PlanError
+        From `load`, where a value is not allowed; the message names the decision.
+    """
+
+    schema_version: Literal[1] = 1
+    cohort: str
+    task: Decision[Literal["binary", "multiclass"]]
+    labels: Decision[list[str]]
+    positive: Decision[str | None]
+    unit: Decision[Literal["HU", "arbitrary", "RGB"]]
+    conditioning: Decision[str]
+    windows: Decision[list[tuple[float, float]]]
+    slices: Decision[int]
+    size: Decision[tuple[int, int]]
+    channels: Decision[int]
+    normalisation: Decision[dict[str, list[float]]]
+    augmentation: Decision[Augmentation]
+    backbone: Decision[str]
+    weights: Decision[Weights]
+    frozen: Decision[str]
+    cached_views: Decision[int]
+    members: Decision[int]
+    dropout: Decision[float]
+    loss: Decision[Loss]
+    batch: Decision[int]
+    epochs: Decision[int]
+    patience: Decision[int]
+    learning_rate: Decision[float]
+    weight_decay: Decision[float]
+    operating_point: Decision[str]
+    seed: Decision[int]
+    cost: Decision[Cost]
+
+    @model_validator(mode="after")
+    def _values_make_sense(self) -> Plan:
+        at_least_one = ("slices", "channels", "members", "batch", "epochs", "patience")
+        for name in at_least_one:
+            if getattr(self, name).value < 1:
+                raise ValueError(f"{name} must be at least 1")
+        if self.cached_views.value < 0:
+            raise ValueError("cached_views must not be negative")
+        if not 0 <= self.dropout.value < 1:
+            raise ValueError("dropout must be in [0, 1)")
+        if self.learning_rate.value <= 0 or self.weight_decay.value < 0:
+            raise ValueError("learning_rate must be greater than 0, and weight_decay not negative")
+        if min(self.size.value) < 32 or max(self.size.value) > 2048:
+            raise ValueError("size must be between 32 and 2048 pixels")
+        if len(self.labels.value) < 2 or len(set(self.labels.value)) != len(self.labels.value):
+            raise ValueError("labels must be at least two different names")
+        if (self.task.value == "binary") != (len(self.labels.value) == 2):
+            raise ValueError("a binary task has two labels, a multiclass task more")
+        if self.task.value == "binary" and self.positive.value != self.labels.value[1]:
+            raise ValueError("in a binary task the positive label is the second of labels")
+        return self
+
+    @property
+    def outputs(self) -> list[str]:
+        """The labels that have a logit of their own: the positive one in a binary task, else all, in order."""
+        return self.labels.value[1:] if self.task.value == "binary" else list(self.labels.value)
+
+    @property
+    def decisions(self) -> dict[str, Decision[Any]]:
+        """Name → decision, in the order in which they are taken."""
+        found = {name: getattr(self, name) for name in type(self).model_fields}
+        return {name: value for name, value in found.items() if isinstance(value, Decision)}
+
+    @property
+    def digest(self) -> str:
+        """sha256 of the values alone: reasons and the measured cost change nothing that the run does."""
+        values = {name: item.model_dump(mode="json")["value"] for name, item in self.decisions.items() if name != "cost"}
+        return digests.digest({"cohort": self.cohort, **values})
+
+    def changed(self, **values: Any) -> Plan:
+        """Return a copy with some values replaced, their reason becoming "asked for".
+
+        Raises
+        ------
+        PlanError
+            If a name is not a decision or a value is not allowed.
+        """
+        content = self.model_dump(mode="json")
+        for name, value in values.items():
+            if name not in self.decisions:
+                raise PlanError(f"the plan has no decision named {name!r}", fix=f"Choose from: {', '.join(self.decisions)}.")
+            content[name] = {"value": value, "reason": "asked for"}
+        return _checked(content, None)
+
+    def save(self, path: Path) -> None:
+        files.write_yaml(path, self.model_dump(mode="json"), HEADER)
+
+    @classmethod
+    def load(cls, path: Path) -> Plan:
+        return _checked(files.read_yaml(path, PlanError), path)
+
+    def __str__(self) -> str:
+        size = "×".join(str(side) for side in self.size.value)
+        return (
+            f"Plan {self.backbone.value} at {size}, frozen {self.frozen.value}, {self.members.value} member(s), "
+            f"{self.loss.value.name}, about {self.cost.value.minutes:.1f} min ({self.digest[:8]})"
+        )
+
+
+def _checked(content: Any, path: Path | None) -> Plan:
+    if not isinstance(content, dict):
+        raise PlanError("this is not a plan", where=path, fix="Make one with: hounsfield plan RUN")
+    try:
+        return Plan.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = " → ".join(str(part) for part in first["loc"])
+        message = first["msg"].removeprefix("Value error, ")
+        raise PlanError(f"{place + ': ' if place else ''}{message}", where=path, fix="Correct the value and run again.") from error

@@ -1,0 +1,53 @@
+"""What a reader must know before believing a number, in plain sentences."""
+
+from __future__ import annotations
+
+from hounsfield.evaluate.evaluation import Evaluation
+
+FEW_PATIENTS = 30
+WIDE = 0.2
+POOR_CALIBRATION = 0.1
+
+
+def cautions(evaluation: Evaluation, *, orphans: int, undecided: int) -> list[str]:
+    """Return warnings, the gravest first; an empty list when there is nothing to warn of."""
+    found = [*_about_patients(evaluation), *_about_numbers(evaluation)]
+    if evaluation.without_truth:
+        found.append(f"{_cases(evaluation.without_truth)} without a known truth left out.")
+    if evaluation.abstentions:
+        found.append(
+            f"The model abstained in {_cases(evaluation.abstentions)}; they are judged by the decision it would have taken."
+        )
+    if orphans:
+        found.append(f"{_cases(orphans)} without a patient: each counts as a patient of its own.")
+    if undecided:
+        found.append(f"{_cases(undecided)} without a decision: taken from the probability.")
+    return found
+
+
+def _about_patients(evaluation: Evaluation) -> list[str]:
+    found = []
+    for label, row in evaluation.prevalence.items():
+        count = int(row["patients"])
+        if count == 0:
+            found.append(f"No case is {label}, so much cannot be computed.")
+        elif count < FEW_PATIENTS:
+            found.append(f"Only {count} {'patient has' if count == 1 else 'patients have'} the label {label}.")
+    return found
+
+
+def _about_numbers(evaluation: Evaluation) -> list[str]:
+    found = []
+    area, error = evaluation.estimates["auc"], evaluation.estimates["ece"]
+    if area.low is not None and area.high is not None:
+        if area.high - area.low > WIDE:
+            found.append(f"The interval of the AUC is {area.high - area.low:.2f} wide: too few patients to be sure of it.")
+        if area.low <= 0.5 and evaluation.positive is not None:
+            found.append("The interval of the AUC includes 0.5, which is guessing.")
+    if error.value is not None and error.low is not None and error.low > POOR_CALIBRATION:
+        found.append(f"Probabilities are off by {error.value:.2f} on average: read them as a ranking, not as a risk.")
+    return found
+
+
+def _cases(count: int) -> str:
+    return "1 case" if count == 1 else f"{count} cases"

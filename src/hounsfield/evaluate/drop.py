@@ -1,0 +1,191 @@
+"""`compare`: what is lost when a model meets another centre, at the threshold that was frozen at home."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from hounsfield.core import Predictions
+from hounsfield.errors import PredictionsError
+from hounsfield.evaluate.evaluation import TITLES, Evaluation
+from hounsfield.evaluate.judge import evaluate
+from hounsfield.measure import Estimate, difference, percentiles
+
+COMPARED = (
+    "auc",
+    "average_precision",
+    "sensitivity",
+    "specificity",
+    "ppv",
+    "npv",
+    "f1",
+    "balanced_accuracy",
+    "brier",
+    "ece",
+    "accuracy",
+)
+INCONCLUSIVE = 0.2
+TWO_BOOTSTRAPS = "two independent patient bootstraps"
+SQUARE_AND_ADD = "square-and-add of the two intervals"
+
+
+@dataclass(frozen=True)
+class Change:
+    """One measure at home, elsewhere, and elsewhere minus home."""
+
+    home: Estimate
+    away: Estimate
+    difference: Estimate
+
+
+@dataclass(frozen=True)
+class Drop:
+    """What changes from one part (home) to another (away).
+
+    Attributes
+    ----------
+    home, away:
+        Names of the parts.
+    changes:
+        Measure → Change.
+    sentence:
+        The change in AUC in plain words.
+    conclusion:
+        "worse", "better", "no clear difference" or "too few to conclude", judged by the AUC.
+    """
+
+    home: str
+    away: str
+    changes: dict[str, Change]
+    sentence: str
+    conclusion: str
+    warnings: list[str] = field(default_factory=list)
+
+    def to_dict(self) -> dict[str, Any]:
+        return {
+            "home": self.home,
+            "away": self.away,
+            "conclusion": self.conclusion,
+            "sentence": self.sentence,
+            "changes": {
+                name: {
+                    "home": item.home.to_dict(),
+                    "away": item.away.to_dict(),
+                    "difference": item.difference.to_dict(),
+                }
+                for name, item in self.changes.items()
+            },
+            "warnings": self.warnings,
+        }
+
+    def __str__(self) -> str:
+        return self.sentence
+
+
+def compare(
+    internal: Evaluation | Predictions,
+    external: Evaluation | Predictions,
+    *,
+    resamples: int = 2000,
+    seed: int = 0,
+) -> Drop:
+    """Compare the same model on two independent sets of patients.
+
+    The interval of a difference comes from the two bootstraps, paired at random; where one of them collapsed (a
+    perfect value) or was not kept (an evaluation read from a file), from the two intervals by square-and-add.
+    `resamples` and `seed` serve for arguments that are still Predictions.
+
+    Raises
+    ------
+    PredictionsError
+        If the two do not have the same labels.
+    """
+    home = evaluate(internal, resamples=resamples, seed=seed) if isinstance(internal, Predictions) else internal
+    away = evaluate(external, resamples=resamples, seed=seed) if isinstance(external, Predictions) else external
+    if home.labels != away.labels or home.positive != away.positive:
+        raise PredictionsError(
+            f"the two sets of predictions have different labels: {', '.join(home.labels)} and {', '.join(away.labels)}",
+            fix="Predict both with the same bundle.",
+        )
+    changes = {name: Change(home.estimates[name], away.estimates[name], _gap(name, home, away)) for name in COMPARED}
+    conclusion = _conclusion(changes["auc"].difference)
+    return Drop(home.name, away.name, changes, _sentence(changes["auc"], home, away, conclusion), conclusion, _warn(home, away))
+
+
+def centre(name: str) -> str:
+    """ "external-utrecht" → "utrecht"."""
+    return name.removeprefix("external-")
+
+
+def _gap(name: str, home: Evaluation, away: Evaluation) -> Estimate:
+    first, second = home.estimates[name], away.estimates[name]
+    if first.value is None or second.value is None:
+        missing = "home" if first.value is None else centre(away.name)
+        reason = first.note if first.value is None else second.note
+        return Estimate(None, None, None, "none", second.n, note=f"{missing}: {reason}")
+    value = second.value - first.value
+    if None in (first.low, first.high, second.low, second.high):
+        return Estimate(value, None, None, "none", second.n, note=first.note if first.low is None else second.note)
+    drawn1, drawn2 = home.resampled.get(name), away.resampled.get(name)
+    bootstrapped = all(item.method.endswith("percentile") for item in (first, second))
+    if drawn1 is None or drawn2 is None or not bootstrapped:
+        low, high = difference(first, second)
+        return Estimate(value, low, high, SQUARE_AND_ADD, second.n)
+    kept1, kept2 = drawn1[np.isfinite(drawn1)], drawn2[np.isfinite(drawn2)]
+    count = min(len(kept1), len(kept2))
+    # Two evaluations with the same seed draw in step; a shuffle makes the pairs independent.
+    shuffled = np.random.default_rng(home.seed + away.seed + 1).permutation(kept2)
+    low, high = percentiles(shuffled[:count] - kept1[:count])
+    return Estimate(value, low, high, TWO_BOOTSTRAPS, second.n, len(drawn1) + len(drawn2) - 2 * count)
+
+
+def _conclusion(gap: Estimate) -> str:
+    if gap.value is None or gap.low is None or gap.high is None:
+        return "too few to conclude"
+    if gap.low > 0 or gap.high < 0:
+        return "worse" if gap.value < 0 else "better"
+    return "too few to conclude" if gap.high - gap.low > INCONCLUSIVE else "no clear difference"
+
+
+def _sentence(change: Change, home: Evaluation, away: Evaluation, conclusion: str) -> str:
+    place, gap = centre(away.name), change.difference
+    if change.away.value is None:
+        return f"At {place} the AUC cannot be computed: {change.away.note}."
+    start = f"At {place} the {TITLES['auc']} is {change.away}"
+    if gap.value is None:
+        return f"{start}; at home it could not be computed: {change.home.note}."
+    size = f"{abs(gap.value):.2f}"
+    relation = "the same as" if size == "0.00" else f"{size} {'lower' if gap.value < 0 else 'higher'} than"
+    text = f"{start}, {relation} at home ({change.home})"
+    if gap.low is None or gap.high is None:
+        return f"{text}; there is no interval for the difference: {gap.note}."
+    text += f"; difference {signed(gap.value)}, {signed(gap.low)} to {signed(gap.high)}"
+    ends = {
+        "worse": ", so the model does worse there.",
+        "better": ", so the model does better there.",
+        "no clear difference": ", which shows no clear difference.",
+        "too few to conclude": f": the {away.patients} patients there are too few to conclude.",
+    }
+    return text + ends[conclusion]
+
+
+def signed(value: float) -> str:
+    """Two decimals with a sign; a true minus sign, and none for zero."""
+    text = f"{value:+.2f}"
+    return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "−")
+
+
+def _warn(home: Evaluation, away: Evaluation) -> list[str]:
+    found = []
+    shared = len(home.patient_keys & away.patient_keys)
+    if shared:
+        found.append(
+            f"{shared} {'patient stands' if shared == 1 else 'patients stand'} in both sets: the comparison takes them for strangers."
+        )
+    if home.bundle != away.bundle:
+        found.append("The two sets were predicted by different bundles, so this compares two models as well as two centres.")
+    if home.threshold != away.threshold:
+        found.append("The two sets were decided at different thresholds.")
+    return found

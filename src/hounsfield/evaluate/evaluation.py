@@ -1,0 +1,160 @@
+"""Evaluation: what was found when predictions were held against the truth. A plain record: JSON in, JSON out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from hounsfield.core import files
+from hounsfield.errors import PredictionsError
+from hounsfield.measure import Estimate
+
+SCHEMA_VERSION = 1
+
+# How each measure is called where people read it.
+TITLES = {
+    "auc": "AUC",
+    "average_precision": "Average precision",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "ppv": "PPV",
+    "npv": "NPV",
+    "f1": "F1",
+    "balanced_accuracy": "Balanced accuracy",
+    "brier": "Brier score",
+    "ece": "Calibration error (ECE)",
+    "accuracy": "Accuracy",
+}
+_NOT_STORED = ("resampled", "patient_keys")
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """How good predictions are.
+
+    Attributes
+    ----------
+    name:
+        The part that was judged: "test", "folds", "external-NAME".
+    labels, positive:
+        In label-map order; the positive one of a binary task, else None.
+    cases, patients:
+        Cases with a known truth, which are those that were judged, and their patients.
+    without_truth:
+        Cases that had to be left out because their truth is not known.
+    abstentions:
+        Judged cases in which the model abstained. They are judged all the same, by the decision it would have taken.
+    prevalence:
+        Label → cases, patients, share (of the cases).
+    estimates, per_class:
+        Measure → Estimate; and label → measure → Estimate with more than two classes.
+    confusion:
+        Counts; rows are the truth, columns the decision, both in the order of `labels`.
+    curves:
+        Label → "roc", "precision_recall", "reliability" → lists of points; empty for a label that cannot be judged.
+    folds:
+        Fold → AUC within the fold, where predictions are out of fold; None where it has one class only.
+    subgroups:
+        Covariate, value, cases, patients, positives (None with more than two classes), auc as an Estimate.
+    threshold, operating_point:
+        Frozen before these cases were seen; the threshold is None with more than two classes.
+    warnings:
+        What a reader must know before believing a number.
+    resampled, patient_keys:
+        What the bootstrap drew and whose cases these are; used by `compare`, never stored.
+    """
+
+    name: str
+    labels: list[str]
+    positive: str | None
+    cases: int
+    patients: int
+    without_truth: int
+    abstentions: int
+    prevalence: dict[str, dict[str, float]]
+    estimates: dict[str, Estimate]
+    per_class: dict[str, dict[str, Estimate]]
+    confusion: list[list[int]]
+    curves: dict[str, dict[str, dict[str, list[float]]]]
+    folds: dict[str, float | None]
+    subgroups: list[dict[str, Any]]
+    threshold: float | None
+    operating_point: str
+    warnings: list[str]
+    bundle: str
+    predictions: str
+    resamples: int
+    seed: int
+    resampled: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
+    patient_keys: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
+
+    @property
+    def mean_fold_auc(self) -> float | None:
+        """The mean of the AUCs within the folds, None where there are none."""
+        known = [value for value in self.folds.values() if value is not None]
+        return float(np.mean(known)) if known else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values only, ready for JSON."""
+        content: dict[str, Any] = {"schema_version": SCHEMA_VERSION}
+        for item in fields(self):
+            if item.name not in _NOT_STORED:
+                content[item.name] = getattr(self, item.name)
+        content["estimates"] = {name: value.to_dict() for name, value in self.estimates.items()}
+        content["per_class"] = {
+            label: {name: value.to_dict() for name, value in row.items()} for label, row in self.per_class.items()
+        }
+        content["subgroups"] = [row | {"auc": row["auc"].to_dict()} for row in self.subgroups]
+        content["mean_fold_auc"] = self.mean_fold_auc
+        return content
+
+    @classmethod
+    def from_dict(cls, content: dict[str, Any]) -> Evaluation:
+        """Rebuild what `to_dict` gave, without what is never stored.
+
+        Raises
+        ------
+        PredictionsError
+            If it is not an evaluation, or of an unknown version.
+        """
+        if content.get("schema_version") != SCHEMA_VERSION:
+            raise PredictionsError("this is not an evaluation that this Hounsfield knows")
+        names = [item.name for item in fields(cls) if item.name not in _NOT_STORED]
+        missing = [name for name in names if name not in content]
+        if missing:
+            raise PredictionsError(f"this evaluation lacks: {', '.join(missing)}")
+        values = {name: content[name] for name in names}
+        values["estimates"] = {name: Estimate.from_dict(item) for name, item in content["estimates"].items()}
+        values["per_class"] = {
+            label: {name: Estimate.from_dict(item) for name, item in row.items()}
+            for label, row in content["per_class"].items()
+        }
+        values["subgroups"] = [row | {"auc": Estimate.from_dict(row["auc"])} for row in content["subgroups"]]
+        return cls(**values)
+
+    def save(self, path: Path) -> None:
+        files.write_json(path, self.to_dict())
+
+    @classmethod
+    def load(cls, path: Path) -> Evaluation:
+        """Read what `save` wrote; raises PredictionsError as `from_dict` does."""
+        content = files.read_json(path, PredictionsError)
+        if not isinstance(content, dict):
+            raise PredictionsError("this is not an evaluation", where=path)
+        return cls.from_dict(content)
+
+    def __str__(self) -> str:
+        """A compact table, AUC first."""
+        counts = ", ".join(f"{int(row['cases'])} {label}" for label, row in self.prevalence.items())
+        lines = [f"Evaluation of {self.name}: {self.cases} cases of {self.patients} patients ({counts})"]
+        if self.threshold is not None:
+            lines.append(f"threshold {self.threshold:.3f}" + (f" ({self.operating_point})" if self.operating_point else ""))
+        width = max(map(len, TITLES.values()))
+        lines += [f"  {TITLES[name]:<{width}}  {value}" for name, value in self.estimates.items()]
+        if self.mean_fold_auc is not None:
+            lines.append(f"  {'AUC, mean of folds':<{width}}  {self.mean_fold_auc:.2f}")
+        return "\n".join(lines + [f"  ! {text}" for text in self.warnings])

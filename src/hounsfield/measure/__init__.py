@@ -1,0 +1,36 @@
+"""Statistics on plain arrays: how well a classifier ranks, decides and knows what it does not know.
+
+Everything takes NumPy arrays and knows nothing of files or models. Intervals are over patients.
+"""
+
+from hounsfield.measure.bootstrap import Estimate, decimals, difference, exact, patient_weights, percentiles, wilson
+from hounsfield.measure.curves import Curve, Reliability, precision_recall_curve, reliability_curve, roc_curve
+from hounsfield.measure.measures import BAND_RATES, NAMES, Measures, measures
+from hounsfield.measure.probability import fit_temperature, probabilities
+from hounsfield.measure.ranking import auc, average_precision
+from hounsfield.measure.threshold import parse_rule, threshold
+
+__all__ = [
+    "BAND_RATES",
+    "NAMES",
+    "Curve",
+    "Estimate",
+    "Measures",
+    "Reliability",
+    "auc",
+    "average_precision",
+    "decimals",
+    "difference",
+    "exact",
+    "fit_temperature",
+    "measures",
+    "parse_rule",
+    "patient_weights",
+    "percentiles",
+    "precision_recall_curve",
+    "probabilities",
+    "reliability_curve",
+    "roc_curve",
+    "threshold",
+    "wilson",
+]

@@ -1,0 +1,160 @@
+"""NIfTI-1 and -2, plain or gzipped, turned to axial slices in radiological convention.
+
+The voxel axes of a NIfTI file may run in any of 48 ways. They are permuted and flipped, never resampled, to the way
+nearest to LPS: columns run to the patient's left, rows to the back, frames to the head. So row 0 is anterior and the
+patient's right is on the left of the picture, as a radiologist expects, whatever plane was scanned.
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from hounsfield.core.digest import digest_file
+from hounsfield.core.image import Facts, Image, Unit
+from hounsfield.errors import ReadError
+from hounsfield.read.header import Header
+from hounsfield.read.kind import nifti_version
+from hounsfield.read.source import Source
+
+if TYPE_CHECKING:
+    from nibabel.nifti1 import Nifti1Image
+
+_RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
+_MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
+
+
+def nifti_headers(path: Path) -> list[Header]:
+    """Return the one header of a NIfTI file, its shape after turning.
+
+    Raises
+    ------
+    ReadError
+        For more than three dimensions, complex values, a matrix that is singular, or fewer bytes than the header
+        promises (gzipped files are checked when they are read).
+    """
+    with _opened(path) as image:
+        shape = _shape(image)
+        _check_type(image)
+        turn, _, spacing = _turn(image, shape)
+        _check_length(image, path)
+        columns, rows, frames = _turned_shape(shape, turn)
+        return [Header(kind="nifti", source=Source(path), frames=frames, rows=rows, columns=columns, spacing=spacing)]
+
+
+def read_nifti(path: Path) -> Image:
+    """Return a NIfTI volume as an Image of axial slices (frames, rows, columns), see the top of this module.
+
+    `scl_slope` and `scl_inter` are applied. The unit is "arbitrary": the format has no modality, and guessing HU from
+    the values would be wrong for some file. The affine is None where neither sform nor qform is set: then the header
+    does not say where the patient's left is.
+
+    Raises
+    ------
+    ReadError
+        For what `nifti_headers` refuses, and where the data ends early.
+    """
+    from nibabel.orientations import apply_orientation
+
+    source = digest_file(path)
+    with _opened(path) as image:
+        shape = _shape(image)
+        _check_type(image)
+        turn, affine, spacing = _turn(image, shape)
+        try:
+            stored = np.asarray(image.dataobj.get_unscaled()).reshape(shape, order="F")
+        except (OSError, EOFError, ValueError) as error:
+            raise ReadError(
+                "the voxels are incomplete: the file was cut short", fix="Copy or export it again."
+            ) from error
+        slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+    unit: Unit = "arbitrary"
+    value_range: tuple[float, float] | None = None
+    if stored.dtype.fields:
+        unit, value_range = "RGB", (0.0, 255.0)
+        stored = np.stack([stored[name] for name in "RGB"], axis=-1)
+    elif stored.dtype.kind in "iu":
+        ends = [slope * end + intercept for end in (np.iinfo(stored.dtype).min, np.iinfo(stored.dtype).max)]
+        value_range = (float(min(ends)), float(max(ends)))
+    turned = apply_orientation(stored, turn)
+    axes = (2, 1, 0, 3)[: turned.ndim]
+    pixels = np.array(turned.transpose(axes), dtype=np.float32, order="C")
+    if unit != "RGB" and slope != 1.0:
+        pixels *= np.float32(slope)
+    if unit != "RGB" and intercept != 0.0:
+        pixels += np.float32(intercept)
+    return Image(pixels, unit, source, spacing, affine, Facts(value_range=value_range))
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Nifti1Image]:
+    """Open by content: nibabel's own `load` goes by the name. The image reads from the file until the block ends."""
+    import nibabel
+
+    with path.open("rb") as raw:
+        zipped = raw.read(2) == b"\x1f\x8b"
+    with gzip.open(path, "rb") if zipped else path.open("rb") as file:
+        head = file.read(540)
+        file.seek(0)
+        second = nifti_version(head) == 2
+        if head[344:347] == b"ni1" or head[4:7] == b"ni2":
+            if zipped or not path.with_suffix(".img").exists():
+                raise ReadError("a NIfTI header without its .img file", fix="Convert the pair to one .nii file.")
+            pair = nibabel.Nifti2Pair if second else nibabel.Nifti1Pair
+            yield pair.from_filename(str(path.with_suffix(".hdr")))
+        else:
+            yield (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_stream(file)
+
+
+def _shape(image: Nifti1Image) -> tuple[int, int, int]:
+    shape = tuple(int(length) for length in image.shape)
+    if len(shape) > 3 and any(length != 1 for length in shape[3:]):
+        raise ReadError(f"an image of {len(shape)} dimensions, not a volume", fix="Split it into volumes.")
+    if not shape or 0 in shape:
+        raise ReadError("the header states no voxels")
+    first, second, third = (shape + (1, 1))[:3]
+    return first, second, third
+
+
+def _check_type(image: Nifti1Image) -> None:
+    dtype = image.get_data_dtype()
+    if dtype.kind == "c" or (dtype.fields and len(dtype.fields) != 3):
+        raise ReadError(f"voxels of a type that cannot be read: {image.header.get_value_label('datatype')}")
+
+
+def _turn(image: Nifti1Image, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray | None, tuple[float, float]]:
+    """Return the turn (an orientation of nibabel), the LPS affine after it, and the spacing of rows and columns."""
+    from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
+
+    scale = _MILLIMETRES.get(image.header.get_xyzt_units()[0], 1.0)
+    affine = np.diag([scale, scale, scale, 1.0]) @ image.affine
+    if not np.isfinite(affine).all() or abs(np.linalg.det(affine[:3, :3])) < 1e-12:
+        raise ReadError("the matrix from voxels to millimetres is singular", fix="Repair the header's sform or qform.")
+    turn = ornt_transform(io_orientation(affine), axcodes2ornt("LPS"))
+    turned = _RAS_TO_LPS @ affine @ inv_ornt_aff(turn, shape)
+    columns, rows, _ = np.linalg.norm(turned[:3, :3], axis=0)
+    stated = int(image.header["sform_code"]) > 0 or int(image.header["qform_code"]) > 0
+    return turn, turned if stated else None, (float(rows), float(columns))
+
+
+def _turned_shape(shape: tuple[int, int, int], turn: np.ndarray) -> tuple[int, int, int]:
+    turned = [0, 0, 0]
+    for axis, length in enumerate(shape):
+        turned[int(turn[axis, 0])] = length
+    return turned[0], turned[1], turned[2]
+
+
+def _check_length(image: Nifti1Image, path: Path) -> None:
+    with path.open("rb") as file:
+        if file.read(2) == b"\x1f\x8b":
+            return
+    data = path if image.header["magic"].item()[:2] == b"n+" else path.with_suffix(".img")
+    expected = image.dataobj.offset + int(np.prod(image.shape)) * image.get_data_dtype().itemsize
+    there = data.stat().st_size
+    if there < expected:
+        raise ReadError(f"the voxels are incomplete: {there} of {expected} bytes are there", fix="Copy it again.")

@@ -1,0 +1,204 @@
+"""each: run a function over many files in worker processes, where a crash costs one file and not the run.
+
+Decoders are C libraries that read files from strangers. What they may do to a process, they do to a worker.
+"""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.connection import wait
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hounsfield.errors import HounsfieldError, ReadError, UsageError
+from hounsfield.read.source import Source
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+_FEW = 8
+_AHEAD = 3  # tasks in flight per worker: one runs, the others wait, so that no worker stands idle
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
+
+
+def each(
+    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int | None = None, chunk: int = 1
+) -> Iterator[tuple[int, Result | HounsfieldError]]:
+    """Yield (index, result) for every item, in the order of the items, worked out in parallel.
+
+    An item that fails yields a HounsfieldError in place of its result: the one that the function raised, or a ReadError
+    for any other exception, for a result that cannot be sent back, and for a worker that died (a segmentation fault,
+    the system's out-of-memory killer). After a death the items in flight are tried again one at a time, so that only
+    the guilty one fails. Only a few items per worker are in flight, so memory does not grow with the list.
+
+    Parameters
+    ----------
+    function:
+        A function at the top level of a module (workers import it by name).
+    workers:
+        Number of processes; None means one per core at hand, fewer for a short list; 0 means in this process, without
+        protection against crashes.
+    chunk:
+        Items per task, where an item takes less than about a millisecond.
+
+    Raises
+    ------
+    UsageError
+        If the function cannot be sent to a worker, or no worker can start.
+    """
+    if workers is None:
+        workers = _cores() if len(items) >= _FEW else min(_cores(), 1 + len(items) // 4)
+    if workers == 0:
+        return ((index, _guarded(function, item)) for index, item in enumerate(items))
+    try:
+        pickle.dumps(function)
+    except Exception as error:
+        raise UsageError(
+            "the function cannot be sent to worker processes", fix="Define it at the top level of a module."
+        ) from error
+    return _stream(function, items, max(1, min(workers, len(items))), max(1, chunk))
+
+
+def _stream(
+    function: Callable[[Item], Result], items: Sequence[Item], workers: int, chunk: int
+) -> Iterator[tuple[int, Result | HounsfieldError]]:
+    pool = _Pool(workers)
+    waiting = iter([range(start, min(start + chunk, len(items))) for start in range(0, len(items), chunk)])
+    flying: deque[tuple[range, Future[list[Any]]]] = deque()
+    try:
+        while True:
+            for indices in itertools.islice(waiting, workers * _AHEAD - len(flying)):
+                flying.append((indices, pool.submit(function, [items[index] for index in indices])))
+            if not flying:
+                return
+            indices, future = flying.popleft()
+            try:
+                results = future.result()
+            except BrokenProcessPool:
+                # All that is in flight is lost with the pool, and any of it may be the cause.
+                suspects = [indices, *(others for others, _ in flying)]
+                flying.clear()
+                for suspect in itertools.chain.from_iterable(suspects):
+                    yield suspect, pool.alone(function, items[suspect])
+                continue
+            except Exception as error:  # noqa: BLE001 — a result that cannot be pickled, or an item
+                results = [_unexpected(error, items[index]) for index in indices]
+            yield from zip(indices, results, strict=True)
+    finally:  # also when the consumer stops early or Control-C arrives
+        pool.close()
+
+
+class _Pool:
+    """A pool of processes that is made anew when it breaks."""
+
+    def __init__(self, workers: int) -> None:
+        # forkserver starts faster than spawn, and like it inherits no threads or locks of a process that has many.
+        methods = multiprocessing.get_all_start_methods()
+        self._context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
+        self._started = self._context.Event()
+        self._workers = workers
+        self._pool = self._make(workers)
+
+    def submit(self, function: Callable[[Item], Result], batch: list[Item]) -> Future[list[Any]]:
+        try:
+            return self._pool.submit(_run, function, batch)
+        except BrokenProcessPool as error:  # broke since the last result was fetched: the same as a lost result
+            lost: Future[list[Any]] = Future()
+            lost.set_exception(error)
+            return lost
+
+    def alone(self, function: Callable[[Item], Result], item: Item) -> Result | HounsfieldError:
+        """Run one suspect in a pool where nothing else runs, and leave a healthy pool behind."""
+        if not self._started.is_set():
+            raise UsageError(
+                "the worker processes cannot start",
+                fix="In a script, put the call under if __name__ == '__main__': (workers import the script), "
+                "or use workers=0.",
+            )
+        if self.broken:
+            self._pool.shutdown(wait=True)
+            self._pool = self._make(self._workers)
+        try:
+            return self._pool.submit(_run, function, [item]).result()[0]
+        except BrokenProcessPool:
+            self._pool.shutdown(wait=True)
+            self._pool = self._make(self._workers)
+            return ReadError(
+                "the decoder crashed on this file", where=_where(item), fix="Leave it out, or export it uncompressed."
+            )
+        except Exception as error:  # noqa: BLE001 — the item or its result cannot be pickled
+            return _unexpected(error, item)
+
+    @property
+    def broken(self) -> bool:
+        return bool(getattr(self._pool, "_broken", True))
+
+    def close(self) -> None:
+        self._pool.shutdown(wait=True, cancel_futures=True)
+
+    def _make(self, workers: int) -> ProcessPoolExecutor:
+        return ProcessPoolExecutor(
+            workers, mp_context=self._context, initializer=_start_worker, initargs=(self._started,)
+        )
+
+
+def _run(function: Callable[[Item], Result], batch: list[Item]) -> list[Result | HounsfieldError]:
+    return [_guarded(function, item) for item in batch]
+
+
+def _guarded(function: Callable[[Item], Result], item: Item) -> Result | HounsfieldError:
+    try:
+        return function(item)
+    except HounsfieldError as error:
+        return error
+    except Exception as error:  # noqa: BLE001 — one bad file must not end the run
+        return _unexpected(error, item)
+
+
+def _unexpected(error: Exception, item: object) -> ReadError:
+    if isinstance(error, MemoryError):
+        return ReadError("the image does not fit into memory", where=_where(item), fix="Use fewer workers.")
+    # Only the kind of error: its text may quote a header.
+    return ReadError(f"an unexpected error ({type(error).__name__})", where=_where(item), fix="Please report it.")
+
+
+def _where(item: object) -> object:
+    return item if isinstance(item, (Path, Source, str)) else None
+
+
+def _start_worker(started: Any) -> None:
+    """Set up a worker: one thread per library, Control-C left to the parent, and no life after the parent's."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for name in _THREAD_VARIABLES:
+        os.environ[name] = "1"  # for libraries loaded from here on
+    try:
+        from threadpoolctl import threadpool_limits
+
+        threadpool_limits(1)  # for those that are loaded already
+    except ImportError:
+        pass
+    threading.Thread(target=_die_with_parent, daemon=True).start()
+    started.set()
+
+
+def _die_with_parent() -> None:
+    # A parent that is killed cannot tell its workers to stop; they would wait for work for ever.
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        wait([parent.sentinel])
+        os._exit(1)
+
+
+def _cores() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

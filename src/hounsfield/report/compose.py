@@ -1,0 +1,87 @@
+"""`write_report`: judge the predictions of a run once, then write one page, one JSON file and the tables behind it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from pathlib import Path
+from typing import Any
+
+from hounsfield.core import files
+from hounsfield.evaluate import Drop, Evaluation, compare, evaluate
+from hounsfield.report.gather import Found, gather
+from hounsfield.report.notes import cautions, missing, provenance
+from hounsfield.report.page import render
+from hounsfield.report.tables import cohort_table, quarantine_rows
+from hounsfield.report.words import slug
+
+SCHEMA_VERSION = 1
+_MEASURES = ("part", "class", "measure", "value", "low", "high", "method", "n", "skipped", "note")
+
+
+def write_report(run: Path, *, resamples: int = 2000, seed: int = 0) -> Path:
+    """Write RUN/report/index.html, report.json, measures.csv and confusion_<part>.csv, and return the page's path.
+
+    A run folder needs a cohort and a plan; whatever else is missing is said in words. The page stands alone: it loads
+    nothing, and names no patient, path or date. The private folder is not read.
+
+    Raises
+    ------
+    HounsfieldError
+        If cohort or plan is missing, or a file that is there cannot be understood.
+    """
+    found = gather(run)
+    judged = {
+        name: evaluate(predictions, resamples=resamples, seed=seed)
+        for name, predictions in found.judged.items()
+        if (predictions.truth >= 0).any()
+    }
+    main = next((name for name in ("test", "folds") if name in judged), None)
+    drops = [compare(judged[main], item) for name, item in judged.items() if name.startswith("external-")] if main else []
+    warnings = cautions(found, judged, drops, main)
+    folder = files.make_folder(run / "report")
+    files.write_json(folder / "report.json", _record(found, judged, drops, main, warnings))
+    files.write_text(folder / "measures.csv", _measures_csv(judged))
+    for stale in folder.glob("confusion_*.csv"):
+        stale.unlink()
+    for name, evaluation in judged.items():
+        files.write_text(folder / f"confusion_{slug(name)}.csv", _confusion_csv(evaluation))
+    page = folder / "index.html"
+    files.write_text(page, render(found, judged, drops, main, warnings))
+    return page
+
+
+def _record(
+    found: Found, judged: dict[str, Evaluation], drops: list[Drop], main: str | None, warnings: list[str]
+) -> dict[str, Any]:
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "main": main,
+        "warnings": warnings,
+        "missing": missing(found, judged),
+        "evaluations": {name: evaluation.to_dict() for name, evaluation in judged.items()},
+        "drops": [drop.to_dict() for drop in drops],
+        "cohort": cohort_table(found.cohort) | {"quarantine": quarantine_rows(found.cohort)},
+        "parity": found.parity,
+        "cost": found.cost,
+        "provenance": provenance(found),
+    }
+
+
+def _measures_csv(judged: dict[str, Evaluation]) -> str:
+    text = io.StringIO()
+    writer = csv.DictWriter(text, _MEASURES, lineterminator="\n")
+    writer.writeheader()
+    for part, evaluation in judged.items():
+        for label, row in {"": evaluation.estimates, **evaluation.per_class}.items():
+            for name, estimate in row.items():
+                writer.writerow({"part": part, "class": label, "measure": name, **estimate.to_dict()})
+    return text.getvalue()
+
+
+def _confusion_csv(evaluation: Evaluation) -> str:
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["truth \\ decision", *evaluation.labels])
+    writer.writerows([label, *counts] for label, counts in zip(evaluation.labels, evaluation.confusion, strict=True))
+    return text.getvalue()

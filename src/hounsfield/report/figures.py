@@ -1,0 +1,160 @@
+"""The figures of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.ticker import MaxNLocator
+
+from hounsfield.evaluate import Evaluation
+from hounsfield.report.drawing import BLUE, COLOURS, FAINT, INK, draw, square
+from hounsfield.report.words import part_title
+
+_MOST_LINES = 8
+
+
+def roc(name: str, evaluation: Evaluation) -> Markup | None:
+    """ROC curve with its band and the operating point; one line per class where there are several."""
+    shown = _with(evaluation, "roc")
+    if not shown:
+        return None
+    area = evaluation.estimates["auc"]
+
+    def paint(axes: Axes) -> None:
+        square(axes, "1 − specificity", "Sensitivity")
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 4)))
+        for colour, (label, points) in zip(COLOURS, shown.items(), strict=False):
+            band = evaluation.curves[label].get("roc_band")
+            if band is not None and len(shown) == 1:
+                axes.fill_between(band["false_positive_rate"], band["low"], band["high"], color=colour, alpha=0.15, linewidth=0)
+            axes.plot(points["false_positive_rate"], points["sensitivity"], color=colour, label=label)
+        _operating_point(axes, evaluation)
+        if len(shown) > 1 or axes.get_legend_handles_labels()[1][1:]:
+            axes.legend(loc="lower right")
+
+    return draw(f"roc-{name}", paint, f"ROC curve, area {area}, of {evaluation.cases} cases.")
+
+
+def _operating_point(axes: Axes, evaluation: Evaluation) -> None:
+    sensitivity, specificity = evaluation.estimates["sensitivity"].value, evaluation.estimates["specificity"].value
+    if evaluation.threshold is not None and sensitivity is not None and specificity is not None:
+        axes.plot([1 - specificity], [sensitivity], "o", color=INK, markersize=6, label="operating point", zorder=5)
+
+
+def precision_recall(name: str, evaluation: Evaluation) -> Markup | None:
+    """Precision against recall; the dashed line is what guessing gives."""
+    shown = _with(evaluation, "precision_recall")
+    if not shown:
+        return None
+
+    def paint(axes: Axes) -> None:
+        square(axes, "Recall (sensitivity)", "Precision (PPV)")
+        if len(shown) == 1:
+            share = evaluation.prevalence[next(iter(shown))]["share"]
+            axes.plot([0, 1], [share, share], color=FAINT, linewidth=1, linestyle=(0, (4, 4)), label="guessing")
+        for colour, (label, points) in zip(COLOURS, shown.items(), strict=False):
+            axes.plot(points["recall"], points["precision"], color=colour, label=label, drawstyle="steps-pre")
+        axes.legend(loc="lower left")
+
+    return draw(f"pr-{name}", paint, f"Precision-recall curve, average precision {evaluation.estimates['average_precision']}.")
+
+
+def reliability(name: str, evaluation: Evaluation) -> Markup | None:
+    """Observed share against predicted probability, with counts, for the positive or for each class."""
+    shown = _with(evaluation, "reliability")
+    single = len(shown) == 1
+
+    def paint(axes: Axes) -> None:
+        square(axes, "Predicted probability", "Observed share")
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 4)))
+        for colour, (label, points) in zip(COLOURS, shown.items(), strict=False):
+            x, y = np.array(points["predicted"]), np.array(points["observed"])
+            if single:
+                reach = np.maximum(0, [y - points["low"], points["high"] - y])
+                axes.errorbar(x, y, yerr=reach, fmt="none", ecolor=colour, elinewidth=1, alpha=0.6)
+            axes.plot(x, y, "o-", color=colour, markersize=4.5, linewidth=1.2, label=label)
+        if not single:
+            axes.legend(loc="upper left")
+
+    counts = [int(count) for points in shown.values() for count in points["count"]]
+    size = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
+    return draw(f"calibration-{name}", paint, f"Calibration curve; each point holds {size} cases.")
+
+
+def centres(evaluations: Mapping[str, Evaluation]) -> Markup | None:
+    """The ROC curves of home and other centres in one figure, for a binary task."""
+    shown = {name: item for name, item in evaluations.items() if item.positive and _with(item, "roc")}
+    if len(shown) < 2:
+        return None
+
+    def paint(axes: Axes) -> None:
+        square(axes, "1 − specificity", "Sensitivity")
+        axes.plot([0, 1], [0, 1], color=FAINT, linewidth=1, linestyle=(0, (4, 4)))
+        for colour, (name, item) in zip(COLOURS, shown.items(), strict=False):
+            points = next(iter(_with(item, "roc").values()))
+            area = item.estimates["auc"].value
+            label = f"{part_title(name)} ({area:.2f})"
+            axes.plot(points["false_positive_rate"], points["sensitivity"], color=colour, label=label)
+            if item.threshold is not None:
+                sensitivity, specificity = item.estimates["sensitivity"].value, item.estimates["specificity"].value
+                if sensitivity is not None and specificity is not None:
+                    axes.plot([1 - specificity], [sensitivity], "o", color=colour, markersize=6, zorder=5)
+        axes.legend(loc="lower right")
+
+    return draw("centres", paint, f"ROC curves of {', '.join(part_title(name) for name in shown)}.")
+
+
+def validation_auc(history: pl.DataFrame) -> Markup | None:
+    """Validation AUC per epoch, one line per member, the kept epoch marked."""
+    if history["validation_auc"].is_null().all():
+        return None
+
+    def paint(axes: Axes) -> None:
+        for colour, (member, rows) in zip(_colours(history), _members(history), strict=True):
+            axes.plot(rows["epoch"], rows["validation_auc"], color=colour, label=f"member {member}", linewidth=1.4)
+            kept = rows.filter("best")
+            axes.plot(kept["epoch"], kept["validation_auc"], "o", color=colour, markersize=6, zorder=5)
+        _epochs(axes, history, "Validation AUC")
+
+    return draw("history-auc", paint, "Validation AUC by epoch; a dot marks the epoch that was kept.")
+
+
+def losses(history: pl.DataFrame) -> Markup:
+    """Training (dashed) and validation loss per epoch, one colour per member, the kept epoch marked."""
+
+    def paint(axes: Axes) -> None:
+        for colour, (member, rows) in zip(_colours(history), _members(history), strict=True):
+            axes.plot(rows["epoch"], rows["train_loss"], color=colour, linewidth=1.2, linestyle=(0, (3, 2)))
+            axes.plot(rows["epoch"], rows["validation_loss"], color=colour, linewidth=1.4, label=f"member {member}")
+            kept = rows.filter("best")
+            axes.plot(kept["epoch"], kept["validation_loss"], "o", color=colour, markersize=6, zorder=5)
+        _epochs(axes, history, "Loss (dashed: training)")
+
+    return draw("history-loss", paint, "Training and validation loss by epoch; a dot marks the epoch that was kept.")
+
+
+def _epochs(axes: Axes, history: pl.DataFrame, label: str) -> None:
+    axes.set(xlabel="Epoch", ylabel=label)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
+    if 1 < history["member"].n_unique() <= _MOST_LINES:
+        axes.legend(loc="best")
+
+
+def _members(history: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
+    names = history["member"].unique(maintain_order=True).to_list()
+    return [(str(name), history.filter(pl.col("member") == name).sort("epoch")) for name in names]
+
+
+def _colours(history: pl.DataFrame) -> list[str]:
+    count = history["member"].n_unique()
+    return [COLOURS[place] for place in range(count)] if count <= _MOST_LINES else [BLUE] * count
+
+
+def _with(evaluation: Evaluation, kind: str) -> dict[str, dict[str, list[float]]]:
+    """Label → points, of at most eight labels: more lines than that cannot be told apart."""
+    found = {label: points[kind] for label, points in evaluation.curves.items() if kind in points}
+    return dict(list(found.items())[:_MOST_LINES])

@@ -1,0 +1,149 @@
+"""Reading what the stages left in a run folder. Everything but cohort and plan may be missing; nothing may be broken."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from hounsfield.core import Calibration, Cohort, Plan, Predictions, files
+from hounsfield.core.bundle import CALIBRATION
+from hounsfield.core.cohort import QUARANTINE, About
+from hounsfield.errors import BundleError, UsageError
+
+HISTORY = {
+    "member": pl.String,
+    "epoch": pl.Int64,
+    "train_loss": pl.Float64,
+    "validation_loss": pl.Float64,
+    "validation_auc": pl.Float64,
+    "learning_rate": pl.Float64,
+    "images_per_second": pl.Float64,
+    "best": pl.Boolean,
+}
+
+
+@dataclass(frozen=True)
+class Found:
+    """What a run folder holds; None or empty where a stage has not run.
+
+    Attributes
+    ----------
+    judged:
+        Predictions by name, of the parts that may be judged: test, folds, external-NAME, in this order.
+    set_aside:
+        Names of predictions of other parts, which served to choose something and prove nothing.
+    panels:
+        Entries of explain/panels.json; `explain` is the folder that their images are relative to.
+    """
+
+    cohort: Cohort
+    plan: Plan
+    history: pl.DataFrame | None
+    judged: dict[str, Predictions]
+    set_aside: list[str]
+    panels: list[dict[str, Any]] | None
+    explain: Path
+    parity: dict[str, Any] | None
+    cost: dict[str, Any] | None
+    manifest: dict[str, Any] | None
+    calibration: Calibration | None
+
+    @property
+    def main(self) -> str | None:
+        """The part whose numbers stand at the top: the test part, else the folds."""
+        return next((name for name in ("test", "folds") if name in self.judged), None)
+
+
+def gather(run: Path) -> Found:
+    """Read a run folder.
+
+    Raises
+    ------
+    UsageError
+        If there is no cohort, or a file that is there is not what it should be.
+    PlanError, PredictionsError, BundleError
+        Likewise, for a plan, predictions, a bundle.
+    """
+    cohort = _cohort(run)
+    plan = Plan.load(run / "plan.yaml")
+    judged, set_aside = _predictions(run / "predictions")
+    panels = _json(run / "explain" / "panels.json", list)
+    return Found(
+        cohort=cohort,
+        plan=plan,
+        history=_history(run / "train" / "history.csv"),
+        judged=judged,
+        set_aside=set_aside,
+        panels=panels,
+        explain=run / "explain",
+        parity=_json(run / "export" / "parity.json", dict),
+        cost=_json(run / "train" / "cost.json", dict),
+        manifest=_json(run / "bundle" / "manifest.json", dict),
+        calibration=_calibration(run / "bundle" / CALIBRATION),
+    )
+
+
+def _cohort(run: Path) -> Cohort:
+    """The cohort without its private crosswalk, which `Cohort.load` would read as well and a report must not."""
+    path = run / "cohort.parquet"
+    if not path.exists():
+        raise UsageError("there is no cohort here", where=run, fix="Make one with: hounsfield scan IMAGES --out RUN")
+    try:
+        arrow = pq.read_table(path)
+        about = About.model_validate(json.loads(arrow.schema.metadata[b"hounsfield"]))
+        table = pl.from_arrow(arrow)
+        assert isinstance(table, pl.DataFrame)
+        aside = run / "quarantine.csv"
+        listed = pl.read_csv(aside, schema=QUARANTINE) if aside.exists() else pl.DataFrame(schema=QUARANTINE)
+        return Cohort(table, about, listed)
+    except (OSError, ValueError, TypeError, KeyError, pl.exceptions.PolarsError) as error:
+        raise UsageError("this is not a cohort", where=path, fix="Scan the images again.") from error
+
+
+def _predictions(folder: Path) -> tuple[dict[str, Predictions], list[str]]:
+    found: dict[str, Predictions] = {}
+    for path in sorted(folder.glob("*.parquet")) if folder.is_dir() else []:
+        predictions = Predictions.load(path)
+        if predictions.task.name in found:
+            raise UsageError(f"two files hold predictions named {predictions.task.name!r}", where=path, fix="Remove one.")
+        found[predictions.task.name] = predictions
+    names = [name for name in ("test", "folds") if name in found]
+    names += sorted(name for name in found if name.startswith("external-"))
+    return {name: found[name] for name in names}, sorted(set(found) - set(names))
+
+
+def _history(path: Path) -> pl.DataFrame | None:
+    if not path.exists():
+        return None
+    try:
+        table = pl.read_csv(path, schema_overrides=HISTORY)
+    except (pl.exceptions.PolarsError, OSError) as error:
+        raise UsageError("the history of training cannot be read", where=path) from error
+    missing = [name for name in HISTORY if name not in table.columns]
+    if missing:
+        raise UsageError(f"the history of training lacks the columns {', '.join(missing)}", where=path)
+    return table if table.height else None
+
+
+def _json(path: Path, kind: type) -> Any:
+    if not path.exists():
+        return None
+    content = files.read_json(path)
+    if not isinstance(content, kind):
+        raise UsageError(f"this file should hold a {'list' if kind is list else 'mapping'}", where=path)
+    return content
+
+
+def _calibration(path: Path) -> Calibration | None:
+    if not path.exists():
+        return None
+    try:
+        return Calibration.model_validate(files.read_json(path, BundleError))
+    except ValidationError as error:
+        raise BundleError("the calibration is not valid", where=path) from error

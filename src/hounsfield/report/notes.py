@@ -1,0 +1,120 @@
+"""The sentences around the numbers: what this is, what to mind, what is missing, how it was made."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Mapping, Sequence
+from importlib.metadata import PackageNotFoundError, version
+from typing import Any
+
+from hounsfield.evaluate import Drop, Evaluation, centre
+from hounsfield.report.gather import Found
+from hounsfield.report.words import counted, operating_point, scrub
+
+_PACKAGES = ("hounsfield", "numpy", "scipy", "scikit-learn", "polars", "torch", "timm", "monai", "lightning", "onnx", "onnxruntime")
+_STAGES = {
+    "train": "hounsfield train RUN",
+    "predict": "hounsfield predict RUN",
+    "explain": "hounsfield explain RUN",
+    "export": "hounsfield export RUN",
+}
+
+
+def listing(words: Sequence[str]) -> str:
+    """ "a", "a and b", "a, b and c"."""
+    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))
+
+
+def verdict(found: Found, evaluation: Evaluation | None, modalities: Sequence[str]) -> str:
+    """What this is, in one sentence."""
+    labels = found.plan.labels.value
+    kind = f"{listing(list(modalities))} images" if modalities else "medical images"
+    positive = found.plan.positive.value
+    task = f"tells {positive} from {listing([x for x in labels if x != positive])}" if positive else f"sorts into {listing(labels)}"
+    text = f"A research classifier, not a medical device. It {task} on {kind}"
+    if evaluation is None:
+        return text + ", and has not been judged yet."
+    size = f"{counted(evaluation.cases, 'case')} of {counted(evaluation.patients, 'patient')}"
+    where = "that each model had not seen (out of fold)" if evaluation.name == "folds" else "that it had not seen"
+    return f"{text}, and was judged on {size} {where}."
+
+
+def operating_sentence(found: Found, evaluation: Evaluation) -> str:
+    """How cases are decided, and how that was chosen."""
+    if evaluation.positive is None:
+        return "Each case is given the class with the highest probability."
+    if evaluation.threshold is None:
+        return "The predictions carry no threshold; the decisions are those that came with them."
+    chosen = found.calibration
+    rule = operating_point(evaluation.operating_point or (chosen.operating_point if chosen else ""))
+    text = f"A case is called {evaluation.positive} when its probability is at least {evaluation.threshold:.3f}"
+    if rule:
+        text += f". The threshold was chosen for {rule}"
+    if chosen is not None:
+        part = f"on {scrub(chosen.fitted_on)}, {counted(chosen.cases, 'case')}"
+        text += f", {part}" if rule else f". The threshold was chosen {part}"
+    return text + ", and then frozen."
+
+
+def cautions(found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Drop], main: str | None) -> list[str]:
+    """The warnings at the top of the page, the gravest first."""
+    texts = [scrub(note) for note in found.cohort.about.notes if "leak" in note.lower()]
+    core = (found.manifest or {}).get("core_digest")
+    others = [name for name, item in judged.items() if core is not None and item.bundle != core]
+    if others:
+        texts.append(f"The predictions of {listing(others)} were made by another bundle than the one in this folder.")
+    if main is None:
+        texts.append("No part with a known truth has been predicted, so this model has not been judged.")
+    elif main == "folds":
+        texts.append("There is no held-out test part: the numbers are of cross-validation, out of fold.")
+    texts += [drop.sentence for drop in drops if drop.conclusion == "worse"]
+    if main is not None:
+        texts += judged[main].warnings
+        if not drops:
+            texts.append("It has not been tried at another centre: how it does elsewhere is not known.")
+    if found.parity is not None and not found.parity.get("passed"):
+        texts.append("The exported model does not give the same numbers as the trained one.")
+    return texts
+
+
+def missing(found: Found, judged: Mapping[str, Evaluation]) -> dict[str, str]:
+    """Part of the report → why it is not there, in words."""
+    absent = {
+        "training": found.history is None and ("Not trained yet", "train"),
+        "predictions": not found.judged and ("Not predicted yet", "predict"),
+        "explain": found.panels is None and ("No maps have been made yet", "explain"),
+        "export": found.parity is None and ("Not exported yet", "export"),
+        "bundle": found.manifest is None and ("There is no bundle yet", "train"),
+    }
+    texts = {name: f"{why[0]}. Do it with: {_STAGES[why[1]]}" for name, why in absent.items() if why}
+    if not any(name.startswith("external-") for name in judged):
+        texts["centres"] = "No predictions of another centre with a known truth are here."
+    unjudged = [name for name in found.judged if name not in judged]
+    if unjudged:
+        names = listing([centre(name) for name in unjudged])
+        texts["unjudged"] = f"Predicted but not judged, since no case has a known truth: {names}."
+    if found.set_aside:
+        texts["set_aside"] = f"Not judged, since it served to choose something: {listing(found.set_aside)}."
+    return texts
+
+
+def provenance(found: Found) -> dict[str, Any]:
+    """Versions and digests: enough to tell whether two runs are the same."""
+    return {
+        "cohort": found.cohort.digest,
+        "plan": found.plan.digest,
+        "bundle": (found.manifest or {}).get("core_digest"),
+        "members": (found.manifest or {}).get("core", {}),
+        "attachments": (found.manifest or {}).get("attachments", {}),
+        "predictions": {name: item.digest for name, item in found.judged.items()},
+        "seed": found.plan.seed.value,
+        "python": platform.python_version(),
+        "packages": {name: installed for name in _PACKAGES if (installed := _version(name))},
+    }
+
+
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None

@@ -1,0 +1,116 @@
+"""The page itself: everything that the templates need, gathered into one mapping and rendered."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
+
+from hounsfield.evaluate import TITLES, Drop, Evaluation
+from hounsfield.measure import decimals
+from hounsfield.report import figures, notes, tables
+from hounsfield.report.gather import Found
+from hounsfield.report.panels import MOST_PANELS, panels
+from hounsfield.report.words import counted, duration, part_title, scrub, slug
+
+_HEADLINE = ("auc", "sensitivity", "specificity")
+
+
+def render(
+    found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Drop], main: str | None, warnings: Sequence[str]
+) -> str:
+    """Return the report as one HTML page that loads nothing."""
+    environment = Environment(
+        loader=PackageLoader("hounsfield.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"duration": duration, "decimals": decimals, "scrub": scrub}
+    environment.globals |= {"counted": counted, "titles": TITLES, "interval": tables.interval}
+    source = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
+    return environment.get_template("page.html").render(style=Markup(source), **_content(found, judged, drops, main, warnings))
+
+
+def _content(
+    found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Drop], main: str | None, warnings: Sequence[str]
+) -> dict[str, Any]:
+    best = judged[main] if main else None
+    cohort = tables.cohort_table(found.cohort)
+    return {
+        "title": _title(found),
+        "verdict": notes.verdict(found, best, cohort["modalities"]),
+        "main": best,
+        "headline": [(TITLES[name], best.estimates[name]) for name in _HEADLINE] if best else [],
+        "operating": notes.operating_sentence(found, best) if best else "",
+        "warnings": warnings,
+        "missing": notes.missing(found, judged),
+        "cohort": cohort,
+        "about": found.cohort.about,
+        "cohort_notes": [scrub(note) for note in found.cohort.about.notes],
+        "split_sentence": scrub(found.cohort.about.split_sentence),
+        "quarantine": tables.quarantine_rows(found.cohort),
+        "plan": tables.plan_rows(found.plan),
+        "training": _training(found),
+        "cost": found.cost,
+        "parts": [_part(name, item) for name, item in judged.items() if not name.startswith("external-")],
+        "centres": [_part(name, item) for name, item in judged.items() if name.startswith("external-")],
+        "centres_figure": figures.centres(judged),
+        "drops": {slug(drop.away): {"drop": drop, "rows": tables.drop_rows(drop)} for drop in drops},
+        "panels": panels(found.panels, found.explain) if found.panels else [],
+        "panels_left": max(0, len(found.panels or []) - MOST_PANELS),
+        "parity": found.parity,
+        "calibration": found.calibration,
+        "made": notes.provenance(found),
+        "resamples": best.resamples if best else None,
+    }
+
+
+def _title(found: Found) -> str:
+    positive = found.plan.positive.value
+    return f"Classifier of {positive}" if positive else f"Classifier of {notes.listing(found.plan.labels.value)}"
+
+
+def _training(found: Found) -> dict[str, Any] | None:
+    if found.history is None:
+        return None
+    return {
+        "rows": tables.training_rows(found.history),
+        "figures": [
+            (figures.validation_auc(found.history), "Validation AUC. The dot is the epoch that was kept."),
+            (figures.losses(found.history), "Loss: training dashed, validation solid."),
+        ],
+    }
+
+
+def _part(name: str, evaluation: Evaluation) -> dict[str, Any]:
+    key = slug(name)
+    return {
+        "key": key,
+        "title": part_title(name),
+        "evaluation": evaluation,
+        "measures": tables.measure_rows(evaluation),
+        "classes": tables.class_rows(evaluation),
+        "confusion": tables.confusion_rows(evaluation),
+        "subgroups": tables.subgroup_rows(evaluation),
+        "figures": [
+            (figures.roc(key, evaluation), _roc_caption(evaluation)),
+            (figures.precision_recall(key, evaluation), "Precision and recall."),
+            (figures.reliability(key, evaluation), _calibration_caption(evaluation)),
+        ],
+    }
+
+
+def _roc_caption(evaluation: Evaluation) -> str:
+    if evaluation.positive is None:
+        return "ROC curves, one class against the rest."
+    return "ROC curve with its pointwise 95% band; the dot is the operating point."
+
+
+def _calibration_caption(evaluation: Evaluation) -> str:
+    counts = [int(count) for points in evaluation.curves.values() for count in points["reliability"]["count"]]
+    size = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(counts[0])
+    return f"Calibration: on the dashed line probabilities are as often right as they say. Each point holds {size} cases."

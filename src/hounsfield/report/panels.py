@@ -1,0 +1,88 @@
+"""Heat maps for the page: each picture read, shrunk and written anew, so that nothing but its pixels comes along."""
+
+from __future__ import annotations
+
+import base64
+import io
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+
+from hounsfield.errors import UsageError
+from hounsfield.report.words import part_title, scrub
+
+MOST_PANELS = 24
+LARGEST_SIDE = 512
+_NEEDED = ("case", "truth", "decision", "probability", "image", "overlay")
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One case: the image, the map over it, and what was said of it. Pictures are data URIs."""
+
+    case: str
+    part: str
+    truth: str
+    decision: str
+    probability: float
+    target: str
+    right: bool
+    image: str
+    overlay: str
+    scale: float | None
+    note: str
+
+
+def panels(entries: list[dict[str, Any]], folder: Path) -> list[Panel]:
+    """Return the panels to show: at most 24, the wrong decisions first.
+
+    Raises
+    ------
+    UsageError
+        If an entry lacks something, or its picture is missing, unreadable or outside the folder.
+    """
+    for entry in entries:
+        missing = [name for name in _NEEDED if not isinstance(entry, dict) or entry.get(name) is None]
+        if missing:
+            raise UsageError(f"a panel lacks {', '.join(missing)}", where=folder / "panels.json", fix="Explain again.")
+    ordered = sorted(entries, key=_is_right)
+    return [_panel(entry, folder) for entry in ordered[:MOST_PANELS]]
+
+
+def _is_right(entry: dict[str, Any]) -> bool:
+    return str(entry.get("kind", "right" if entry["truth"] == entry["decision"] else "wrong")) == "right"
+
+
+def _panel(entry: dict[str, Any], folder: Path) -> Panel:
+    scale = entry.get("scale")
+    return Panel(
+        case=str(entry["case"])[:8],
+        part=part_title(str(entry["part"])) if entry.get("part") else "",
+        truth=str(entry["truth"]),
+        decision=str(entry["decision"]),
+        probability=float(entry["probability"]),
+        target=str(entry.get("target") or entry["decision"]),
+        right=_is_right(entry),
+        image=_picture(folder, str(entry["image"])),
+        overlay=_picture(folder, str(entry["overlay"])),
+        scale=None if scale is None else float(scale),
+        note=scrub(str(entry.get("note") or "")),
+    )
+
+
+def _picture(folder: Path, name: str) -> str:
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise UsageError("a panel names a picture outside its folder", where=folder / "panels.json", fix="Explain again.")
+    try:
+        with Image.open(path) as opened:
+            picture = opened.convert("RGB") if opened.mode not in ("L", "RGB") else opened.copy()
+    except (OSError, UnidentifiedImageError) as error:
+        raise UsageError("a picture of a panel cannot be read", where=path, fix="Explain again.") from error
+    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
+    bare = Image.frombytes(picture.mode, picture.size, picture.tobytes())  # leaves text chunks and EXIF behind
+    buffer = io.BytesIO()
+    bare.save(buffer, format="PNG", optimize=True)
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -28,7 +28,9 @@ def test_the_interval_of_auc_covers_the_truth_about_as_often_as_it_says() -> Non
     expected, hits = float(norm.cdf(1 / np.sqrt(2))), 0
     for seed in range(120):
         scores = norm.cdf(generator.normal(size=120) + truth)
-        found = measures(truth, scores, truth, np.arange(120), labels=["no", "yes"], resamples=300, seed=seed).overall["auc"]
+        found = measures(truth, scores, truth, np.arange(120), labels=["no", "yes"], resamples=300, seed=seed).overall[
+            "auc"
+        ]
         assert found.low is not None and found.high is not None
         hits += found.low <= expected <= found.high
     assert 0.88 <= hits / 120 <= 1.0
@@ -38,7 +40,9 @@ def test_repeated_patients_widen_the_interval() -> None:
     generator = np.random.default_rng(1)
     truth = np.repeat(np.arange(60) % 2, 8)
     scores = norm.cdf(np.repeat(generator.normal(size=60), 8) + truth + 0.1 * generator.normal(size=480))
-    clustered = measures(truth, scores, truth, np.repeat(np.arange(60), 8), labels=["no", "yes"], resamples=500).overall["auc"]
+    clustered = measures(
+        truth, scores, truth, np.repeat(np.arange(60), 8), labels=["no", "yes"], resamples=500
+    ).overall["auc"]
     naive = measures(truth, scores, truth, np.arange(480), labels=["no", "yes"], resamples=500).overall["auc"]
     assert clustered.low is not None and clustered.high is not None and naive.low is not None and naive.high is not None
     assert clustered.high - clustered.low > 2 * (naive.high - naive.low)

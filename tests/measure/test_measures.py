@@ -102,23 +102,31 @@ def test_row_order_does_not_matter() -> None:
     order = np.random.default_rng(9).permutation(len(truth))
     decision = (scores >= 0.4).astype(int)
     first = measures(truth, scores, decision, patients, labels=["no", "yes"], resamples=200)
-    second = measures(truth[order], scores[order], decision[order], patients[order], labels=["no", "yes"], resamples=200)
+    second = measures(
+        truth[order], scores[order], decision[order], patients[order], labels=["no", "yes"], resamples=200
+    )
     for name, value in first.overall.items():
         other = second.overall[name]
-        assert (value.value, value.low, value.high) == pytest.approx((other.value, other.low, other.high), abs=1e-9), name
+        assert (value.value, value.low, value.high) == pytest.approx((other.value, other.low, other.high), abs=1e-9), (
+            name
+        )
 
 
 def test_the_seed_alone_decides_and_the_global_state_is_left_alone() -> None:
     truth, scores = simulated(10)
     decision = (scores >= 0.4).astype(int)
-    np.random.seed(3)  # noqa: NPY002
-    before = np.random.get_state()[1].copy()  # noqa: NPY002
+    np.random.seed(3)
+    before = np.random.get_state()[1].copy()
 
     def run(seed: int) -> float | None:
-        return measures(truth, scores, decision, np.arange(len(truth)), labels=["no", "yes"], resamples=99, seed=seed).overall["auc"].low
+        return (
+            measures(truth, scores, decision, np.arange(len(truth)), labels=["no", "yes"], resamples=99, seed=seed)
+            .overall["auc"]
+            .low
+        )
 
     assert run(1) == run(1) != run(2)
-    np.testing.assert_array_equal(before, np.random.get_state()[1])  # noqa: NPY002
+    np.testing.assert_array_equal(before, np.random.get_state()[1])
 
 
 def test_perfect_separation_gets_an_exact_bound_and_says_so() -> None:
@@ -135,7 +143,9 @@ def test_one_class_leaves_none_with_the_reason() -> None:
     scores = np.linspace(0.1, 0.9, 30)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = measures(np.ones(30, int), scores, (scores > 0.5).astype(int), np.arange(30), labels=["no", "ill"], resamples=50)
+        found = measures(
+            np.ones(30, int), scores, (scores > 0.5).astype(int), np.arange(30), labels=["no", "ill"], resamples=50
+        )
     assert found.overall["auc"].value is None and found.overall["auc"].note == "every case here is ill"
     assert found.overall["specificity"].value is None
     assert found.overall["sensitivity"].value == pytest.approx(0.5)

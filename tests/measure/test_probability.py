@@ -62,7 +62,9 @@ def test_thresholds_keep_their_promise_and_stay_clear_of_the_data(cases: list[tu
     elif rule.startswith("spec"):
         assert specificity >= 0.9
     else:
-        best = max((values[truth == 1] >= t).mean() + (values[truth == 0] < t).mean() for t in np.linspace(-0.005, 1.005, 102))
+        best = max(
+            (values[truth == 1] >= t).mean() + (values[truth == 0] < t).mean() for t in np.linspace(-0.005, 1.005, 102)
+        )
         assert sensitivity + specificity == pytest.approx(best)
     inside = values.min() < cut < values.max()
     assert not inside or np.abs(values - cut).min() > 0.004
@@ -75,7 +77,9 @@ def test_rules_take_the_best_of_what_they_leave_free() -> None:
     assert threshold([0, 1], [1.0, 1.0], "specificity>=0.9") > 1
 
 
-@pytest.mark.parametrize("rule", ["", "best", "sensitivity>0.9", "sensitivity>=1.5", "sensitivity>=0", "__import__('os')"])
+@pytest.mark.parametrize(
+    "rule", ["", "best", "sensitivity>0.9", "sensitivity>=1.5", "sensitivity>=0", "__import__('os')"]
+)
 def test_other_rules_are_refused(rule: str) -> None:
     with pytest.raises(UsageError, match="youden"):
         threshold([0, 1], [0.1, 0.9], rule)

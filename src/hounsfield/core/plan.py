@@ -162,6 +162,11 @@ class Plan(_Strict):
             if name not in self.decisions:
                 raise PlanError(f"the plan has no decision named {name!r}", fix=f"Choose from: {', '.join(self.decisions)}.")
             content[name] = {"value": value, "reason": "asked for"}
+        return self.from_content(content)
+
+    @classmethod
+    def from_content(cls, content: Any) -> Plan:
+        """Check plain content (as from YAML) and build the plan; errors as in `load`."""
         return _checked(content, None)
 
     def save(self, path: Path) -> None:

@@ -41,7 +41,9 @@ def _about_numbers(evaluation: Evaluation) -> list[str]:
     area, error = evaluation.estimates["auc"], evaluation.estimates["ece"]
     if area.low is not None and area.high is not None:
         if area.high - area.low > WIDE:
-            found.append(f"The interval of the AUC is {area.high - area.low:.2f} wide: too few patients to be sure of it.")
+            found.append(
+                f"The interval of the AUC is {area.high - area.low:.2f} wide: too few patients to be sure of it."
+            )
         if area.low <= 0.5 and evaluation.positive is not None:
             found.append("The interval of the AUC includes 0.5, which is guessing.")
     if error.value is not None and error.low is not None and error.low > POOR_CALIBRATION:

@@ -111,7 +111,9 @@ def compare(
         )
     changes = {name: Change(home.estimates[name], away.estimates[name], _gap(name, home, away)) for name in COMPARED}
     conclusion = _conclusion(changes["auc"].difference)
-    return Drop(home.name, away.name, changes, _sentence(changes["auc"], home, away, conclusion), conclusion, _warn(home, away))
+    return Drop(
+        home.name, away.name, changes, _sentence(changes["auc"], home, away, conclusion), conclusion, _warn(home, away)
+    )
 
 
 def centre(name: str) -> str:
@@ -158,17 +160,16 @@ def _sentence(change: Change, home: Evaluation, away: Evaluation, conclusion: st
         return f"{start}; at home it could not be computed: {change.home.note}."
     size = f"{abs(gap.value):.2f}"
     relation = "the same as" if size == "0.00" else f"{size} {'lower' if gap.value < 0 else 'higher'} than"
-    text = f"{start}, {relation} at home ({change.home})"
+    text = f"{start}, {relation} at home, where it is {change.home}."
     if gap.low is None or gap.high is None:
-        return f"{text}; there is no interval for the difference: {gap.note}."
-    text += f"; difference {signed(gap.value)}, {signed(gap.low)} to {signed(gap.high)}"
+        return f"{text} There is no interval for the difference: {gap.note}."
     ends = {
-        "worse": ", so the model does worse there.",
-        "better": ", so the model does better there.",
-        "no clear difference": ", which shows no clear difference.",
-        "too few to conclude": f": the {away.patients} patients there are too few to conclude.",
+        "worse": "the model does worse there",
+        "better": "the model does better there",
+        "no clear difference": "no clear difference",
+        "too few to conclude": f"too few to conclude, with {away.patients} patients there",
     }
-    return text + ends[conclusion]
+    return f"{text} Difference {signed(gap.value)}, {signed(gap.low)} to {signed(gap.high)}: {ends[conclusion]}."
 
 
 def signed(value: float) -> str:
@@ -185,7 +186,9 @@ def _warn(home: Evaluation, away: Evaluation) -> list[str]:
             f"{shared} {'patient stands' if shared == 1 else 'patients stand'} in both sets: the comparison takes them for strangers."
         )
     if home.bundle != away.bundle:
-        found.append("The two sets were predicted by different bundles, so this compares two models as well as two centres.")
+        found.append(
+            "The two sets were predicted by different bundles, so this compares two models as well as two centres."
+        )
     if home.threshold != away.threshold:
         found.append("The two sets were decided at different thresholds.")
     return found

@@ -152,7 +152,9 @@ class Evaluation:
         counts = ", ".join(f"{int(row['cases'])} {label}" for label, row in self.prevalence.items())
         lines = [f"Evaluation of {self.name}: {self.cases} cases of {self.patients} patients ({counts})"]
         if self.threshold is not None:
-            lines.append(f"threshold {self.threshold:.3f}" + (f" ({self.operating_point})" if self.operating_point else ""))
+            lines.append(
+                f"threshold {self.threshold:.3f}" + (f" ({self.operating_point})" if self.operating_point else "")
+            )
         width = max(map(len, TITLES.values()))
         lines += [f"  {TITLES[name]:<{width}}  {value}" for name, value in self.estimates.items()]
         if self.mean_fold_auc is not None:

@@ -59,7 +59,9 @@ def bins(probability: ArrayLike, *, most: int = 10, fewest_cases: int = 10) -> N
     return place.astype(np.int64)
 
 
-def reliability_curve(truth: ArrayLike, probability: ArrayLike, *, most: int = 10, fewest_cases: int = 10) -> Reliability:
+def reliability_curve(
+    truth: ArrayLike, probability: ArrayLike, *, most: int = 10, fewest_cases: int = 10
+) -> Reliability:
     """Return the observed share of positives per bin of predicted probability; truth (n,) in {0, 1}, n > 0.
 
     Bins hold about equal counts, so that each point is worth the same; a bin of two cases is noise drawn large.

@@ -103,9 +103,7 @@ def measures(
     values = engine(np.ones((1, len(index))))
     resampled, band = _bootstrap(engine, owner, resamples, seed)
     support = _Support(engine, owner, labels)
-    estimates = {
-        key: _estimate(key, float(values[key][0]), resampled.get(key, np.empty(0)), support) for key in values
-    }
+    estimates = {key: _estimate(key, float(values[key][0]), resampled.get(key, np.empty(0)), support) for key in values}
     return Measures(
         {name: estimates[name] for name in NAMES},
         {}

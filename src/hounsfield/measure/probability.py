@@ -11,7 +11,9 @@ LOWEST, HIGHEST = 0.05, 20.0
 FEWEST_CASES = 10
 
 
-def probabilities(logits: ArrayLike, *, temperature: float = 1.0, offsets: ArrayLike | None = None) -> NDArray[np.float64]:
+def probabilities(
+    logits: ArrayLike, *, temperature: float = 1.0, offsets: ArrayLike | None = None
+) -> NDArray[np.float64]:
     """Return link(logits / temperature + offsets).
 
     Parameters

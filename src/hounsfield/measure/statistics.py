@@ -39,7 +39,8 @@ class Statistics:
         self.binary = probability.shape[1] == 1
         self.targets = [target for target, _ in targets(probability.shape[1], probability)]
         self.rankings = {
-            target: WeightedRanking(truth == target, column) for target, column in targets(probability.shape[1], probability)
+            target: WeightedRanking(truth == target, column)
+            for target, column in targets(probability.shape[1], probability)
         }
         self._cells = np.eye(self.classes**2)[truth * self.classes + decision]
         self._brier = _brier(truth, probability)

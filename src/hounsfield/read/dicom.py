@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING, cast, get_args
 
 import numpy as np
 
@@ -65,7 +65,7 @@ def windows_of(dataset: FileDataset) -> tuple[VOIWindow, ...]:
     """
     place = tags.functional_group(dataset, "FrameVOILUTSequence") or dataset
     stated = (tags.text(place, "VOILUTFunction") or "").upper()
-    function: WindowFunction = stated if stated in get_args(WindowFunction) else "LINEAR"
+    function: WindowFunction = cast(WindowFunction, stated) if stated in get_args(WindowFunction) else "LINEAR"
     pairs = zip(tags.numbers(place, "WindowCenter"), tags.numbers(place, "WindowWidth"), strict=False)
     return tuple(VOIWindow(centre, width, function) for centre, width in pairs if width > 0)
 

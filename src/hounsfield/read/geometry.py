@@ -63,7 +63,7 @@ def affine_of(dataset: Dataset, frames: int) -> np.ndarray | None:
     order of the file; else there is no one matrix, and None is returned.
     """
     first = plane_of(dataset)
-    if first.spacing is None or first.orientation is None or first.position is None:
+    if first.spacing is None or first.orientation is None or first.normal is None or first.position is None:
         return None
     step = first.normal * (first.thickness or 1.0)
     if frames > 1:
@@ -82,13 +82,13 @@ def affine_of(dataset: Dataset, frames: int) -> np.ndarray | None:
 
 
 def _even_step(planes: list[Plane]) -> np.ndarray | None:
-    first = planes[0]
-    for plane in planes:
-        if plane.position is None or plane.orientation is None or plane.spacing != first.spacing:
-            return None
-        if not np.allclose(plane.orientation, first.orientation, atol=1e-4):
-            return None
-    steps = np.diff([plane.position for plane in planes], axis=0)
+    positions = [plane.position for plane in planes if plane.position is not None]
+    orientations = [plane.orientation for plane in planes if plane.orientation is not None]
+    if min(len(positions), len(orientations)) < len(planes) or len({plane.spacing for plane in planes}) > 1:
+        return None
+    if not np.allclose(orientations, orientations[0], atol=1e-4):
+        return None
+    steps = np.diff(positions, axis=0)
     mean = steps.mean(axis=0)
     length = float(np.linalg.norm(mean))
     if length == 0 or np.abs(steps - mean).max() > _STEP_TOLERANCE * length:

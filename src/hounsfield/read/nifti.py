@@ -11,7 +11,7 @@ import gzip
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
@@ -23,7 +23,8 @@ from hounsfield.read.kind import nifti_version
 from hounsfield.read.source import Source
 
 if TYPE_CHECKING:
-    from nibabel.nifti1 import Nifti1Image
+    from nibabel.arrayproxy import ArrayProxy
+    from nibabel.nifti1 import Nifti1Pair
 
 _RAS_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _MILLIMETRES = {"meter": 1000.0, "mm": 1.0, "micron": 0.001}
@@ -67,12 +68,12 @@ def read_nifti(path: Path) -> Image:
         _check_type(image)
         turn, affine, spacing = _turn(image, shape)
         try:
-            stored = np.asarray(image.dataobj.get_unscaled()).reshape(shape, order="F")
+            stored = np.asarray(_proxy(image).get_unscaled()).reshape(shape, order="F")
         except (OSError, EOFError, ValueError) as error:
             raise ReadError(
                 "the voxels are incomplete: the file was cut short", fix="Copy or export it again."
             ) from error
-        slope, intercept = float(image.dataobj.slope), float(image.dataobj.inter)
+        slope, intercept = float(_proxy(image).slope), float(_proxy(image).inter)
     unit: Unit = "arbitrary"
     value_range: tuple[float, float] | None = None
     if stored.dtype.fields:
@@ -92,7 +93,7 @@ def read_nifti(path: Path) -> Image:
 
 
 @contextmanager
-def _opened(path: Path) -> Iterator[Nifti1Image]:
+def _opened(path: Path) -> Iterator[Nifti1Pair]:
     """Open by content: nibabel's own `load` goes by the name. The image reads from the file until the block ends."""
     import nibabel
 
@@ -111,7 +112,11 @@ def _opened(path: Path) -> Iterator[Nifti1Image]:
             yield (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_stream(file)
 
 
-def _shape(image: Nifti1Image) -> tuple[int, int, int]:
+def _proxy(image: Nifti1Pair) -> ArrayProxy:
+    return cast("ArrayProxy", image.dataobj)  # of images that come from a file it always is one
+
+
+def _shape(image: Nifti1Pair) -> tuple[int, int, int]:
     shape = tuple(int(length) for length in image.shape)
     if len(shape) > 3 and any(length != 1 for length in shape[3:]):
         raise ReadError(f"an image of {len(shape)} dimensions, not a volume", fix="Split it into volumes.")
@@ -121,13 +126,13 @@ def _shape(image: Nifti1Image) -> tuple[int, int, int]:
     return first, second, third
 
 
-def _check_type(image: Nifti1Image) -> None:
+def _check_type(image: Nifti1Pair) -> None:
     dtype = image.get_data_dtype()
     if dtype.kind == "c" or (dtype.fields and len(dtype.fields) != 3):
         raise ReadError(f"voxels of a type that cannot be read: {image.header.get_value_label('datatype')}")
 
 
-def _turn(image: Nifti1Image, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray | None, tuple[float, float]]:
+def _turn(image: Nifti1Pair, shape: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray | None, tuple[float, float]]:
     """Return the turn (an orientation of nibabel), the LPS affine after it, and the spacing of rows and columns."""
     from nibabel.orientations import axcodes2ornt, inv_ornt_aff, io_orientation, ornt_transform
 
@@ -149,12 +154,12 @@ def _turned_shape(shape: tuple[int, int, int], turn: np.ndarray) -> tuple[int, i
     return turned[0], turned[1], turned[2]
 
 
-def _check_length(image: Nifti1Image, path: Path) -> None:
+def _check_length(image: Nifti1Pair, path: Path) -> None:
     with path.open("rb") as file:
         if file.read(2) == b"\x1f\x8b":
             return
     data = path if image.header["magic"].item()[:2] == b"n+" else path.with_suffix(".img")
-    expected = image.dataobj.offset + int(np.prod(image.shape)) * image.get_data_dtype().itemsize
+    expected = _proxy(image).offset + int(np.prod(image.shape)) * image.get_data_dtype().itemsize
     there = data.stat().st_size
     if there < expected:
         raise ReadError(f"the voxels are incomplete: {there} of {expected} bytes are there", fix="Copy it again.")

@@ -80,7 +80,9 @@ def _opened(path: Path) -> Iterator[Picture]:
     from PIL import UnidentifiedImageError
 
     try:
-        with pillow.open(path, formats=_FORMATS) as picture:
+        # By an open file and not by name: given a name, Pillow 13 maps uncompressed TIFFs into memory, and then
+        # scrambles those that an orientation tag turns on their side.
+        with path.open("rb") as file, pillow.open(file, formats=_FORMATS) as picture:
             yield picture
     except pillow.DecompressionBombError as error:
         limit = 2 * (pillow.MAX_IMAGE_PIXELS or 0) // 1_000_000

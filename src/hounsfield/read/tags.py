@@ -1,7 +1,7 @@
 """Lenient readers of single DICOM values: what is missing, empty or malformed is None, never an exception.
 
 Files in the wild hold letters in number fields and dates with dots. A header must not be lost for such a value unless
-the pixels depend on it; then `whole(..., required=True)` raises.
+the pixels depend on it; then `needed` raises.
 """
 
 from __future__ import annotations
@@ -73,20 +73,24 @@ def number(dataset: Dataset, keyword: str) -> float | None:
     return found[0] if found else None
 
 
-def whole(dataset: Dataset, keyword: str, *, required: bool = False) -> int | None:
-    """Return a whole number.
+def whole(dataset: Dataset, keyword: str) -> int | None:
+    """Return the first value of an element as a whole number."""
+    found = number(dataset, keyword)
+    return int(found) if found is not None and found == int(found) else None
+
+
+def needed(dataset: Dataset, keyword: str) -> int:
+    """Return a whole number without which there is no image.
 
     Raises
     ------
     ReadError
-        If it is `required` and missing, or if it is there but not a whole number and `required`.
+        If it is missing or not a whole number.
     """
-    found = number(dataset, keyword)
-    if found is not None and found == int(found):
-        return int(found)
-    if required:
+    found = whole(dataset, keyword)
+    if found is None:
         raise ReadError(f"the DICOM header lacks a valid {keyword}")
-    return None
+    return found
 
 
 def items(dataset: Dataset, keyword: str) -> Sequence[Dataset]:
@@ -104,6 +108,7 @@ def date(dataset: Dataset, keyword: str) -> str | None:
 
 
 def sex(dataset: Dataset) -> str | None:
+    """Return "F", "M" or "O"; other words (female, männlich) count by their first letter."""
     found = (text(dataset, "PatientSex") or "").upper()[:1]
     return found if found in ("F", "M", "O") else None
 

@@ -58,7 +58,7 @@ def frames_of(dataset: Dataset) -> int:
     """Return the number of frames; missing or empty means one (PS3.3 C.7.6.6 wants it only in multi-frame objects)."""
     if tags.raw(dataset, "NumberOfFrames") is None and not _stated(dataset, "NumberOfFrames"):
         return 1
-    frames = tags.whole(dataset, "NumberOfFrames", required=True)
+    frames = tags.needed(dataset, "NumberOfFrames")
     if frames < 1:
         raise ReadError("the DICOM header states no frames")
     return frames
@@ -88,8 +88,8 @@ def check(dataset: FileDataset, element: PixelElement | None) -> None:
         For a DICOMDIR, an object without pixels, a derived object, a tiled whole-slide image, missing rows or
         columns, a colour model or transfer syntax without decoder, and fewer bytes than the header promises.
     """
-    _check_object(dataset, element)
-    rows, columns = (tags.whole(dataset, name, required=True) for name in ("Rows", "Columns"))
+    element = _check_object(dataset, element)
+    rows, columns = (tags.needed(dataset, name) for name in ("Rows", "Columns"))
     if rows < 1 or columns < 1:
         raise ReadError("the DICOM header states no rows or no columns")
     frames = frames_of(dataset)
@@ -102,12 +102,12 @@ def check(dataset: FileDataset, element: PixelElement | None) -> None:
     if decoders.is_encapsulated(syntax):
         _check_fragments(element, frames)
     else:
-        bits = element.bits or tags.whole(dataset, "BitsAllocated", required=True)
+        bits = element.bits or tags.needed(dataset, "BitsAllocated")
         halved = photometric == "YBR_FULL_422"  # two pixels share their colours (PS3.3 C.7.6.3.1.2)
         _check_length(element, (rows * columns * samples * frames * bits + 7) // 8 * (2 if halved else 3) // 3)
 
 
-def _check_object(dataset: FileDataset, element: PixelElement | None) -> None:
+def _check_object(dataset: FileDataset, element: PixelElement | None) -> PixelElement:
     from pydicom.uid import UID
 
     meta = getattr(dataset, "file_meta", None)
@@ -128,6 +128,7 @@ def _check_object(dataset: FileDataset, element: PixelElement | None) -> None:
         raise ReadError(f"a DICOM object without pixels: {known}", fix=_NOT_ACQUIRED)
     if tags.number(dataset, "TotalPixelMatrixColumns") is not None and frames_of(dataset) > 1:
         raise ReadError("a tiled whole-slide image: its frames are tiles, not slices", fix="Export regions as images.")
+    return element
 
 
 def _check_length(element: PixelElement, expected: int) -> None:
@@ -146,9 +147,9 @@ def _check_fragments(element: PixelElement, frames: int) -> None:
         -1,
     )  # the first item is the offset table
     closed = not element.delimited
-    while position + 8 <= end:
+    while position + 4 <= end:
         element.file.seek(position)
-        tag, length = struct.unpack("<II", element.file.read(8))
+        tag, length = struct.unpack("<II", element.file.read(8).ljust(8, b"\0"))
         if tag == 0xE0DDFFFE:  # sequence delimiter
             closed = True
             break
@@ -166,5 +167,6 @@ def _stated(dataset: Dataset, keyword: str) -> bool:
     """Return whether an element is there with a value, even one that cannot be parsed."""
     from pydicom.datadict import tag_for_keyword
 
-    found = dataset.get_item(tag_for_keyword(keyword)) if tag_for_keyword(keyword) in dataset else None
-    return bool(found is not None and found.value not in (None, b"", ""))
+    tag = tag_for_keyword(keyword)
+    found = dataset.get_item(tag) if tag is not None and tag in dataset else None
+    return found is not None and found.value not in (None, b"", "")

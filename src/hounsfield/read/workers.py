@@ -56,7 +56,7 @@ def each(
         If the function cannot be sent to a worker, or no worker can start.
     """
     if workers is None:
-        workers = _cores() if len(items) >= _FEW else min(_cores(), 1 + len(items) // 4)
+        workers = default_workers() if len(items) >= _FEW else min(default_workers(), 1 + len(items) // 4)
     if workers == 0:
         return ((index, _guarded(function, item)) for index, item in enumerate(items))
     try:
@@ -85,14 +85,16 @@ def _stream(
                 results = future.result()
             except BrokenProcessPool:
                 # All that is in flight is lost with the pool, and any of it may be the cause.
-                suspects = [indices, *(others for others, _ in flying)]
+                suspects = [*indices, *(index for others, _ in flying for index in others)]
                 flying.clear()
-                for suspect in itertools.chain.from_iterable(suspects):
-                    yield suspect, pool.alone(function, items[suspect])
+                pool.renew()
+            except Exception:  # noqa: BLE001 — one item of the task, or its result, cannot be pickled
+                suspects = list(indices)
+            else:
+                yield from zip(indices, results, strict=True)
                 continue
-            except Exception as error:  # noqa: BLE001 — a result that cannot be pickled, or an item
-                results = [_unexpected(error, items[index]) for index in indices]
-            yield from zip(indices, results, strict=True)
+            for index in suspects:
+                yield index, pool.alone(function, items[index])
     finally:  # also when the consumer stops early or Control-C arrives
         pool.close()
 
@@ -117,30 +119,27 @@ class _Pool:
             return lost
 
     def alone(self, function: Callable[[Item], Result], item: Item) -> Result | HounsfieldError:
-        """Run one suspect in a pool where nothing else runs, and leave a healthy pool behind."""
-        if not self._started.is_set():
-            raise UsageError(
-                "the worker processes cannot start",
-                fix="In a script, put the call under if __name__ == '__main__': (workers import the script), "
-                "or use workers=0.",
-            )
-        if self.broken:
-            self._pool.shutdown(wait=True)
-            self._pool = self._make(self._workers)
+        """Run one suspect while nothing else runs, and leave a healthy pool behind."""
         try:
             return self._pool.submit(_run, function, [item]).result()[0]
         except BrokenProcessPool:
-            self._pool.shutdown(wait=True)
-            self._pool = self._make(self._workers)
+            self.renew()
             return ReadError(
                 "the decoder crashed on this file", where=_where(item), fix="Leave it out, or export it uncompressed."
             )
         except Exception as error:  # noqa: BLE001 — the item or its result cannot be pickled
             return _unexpected(error, item)
 
-    @property
-    def broken(self) -> bool:
-        return bool(getattr(self._pool, "_broken", True))
+    def renew(self) -> None:
+        """Replace a broken pool; raise UsageError where no worker ever started, for none ever would."""
+        if not self._started.is_set():
+            raise UsageError(
+                "the worker processes cannot start",
+                fix="In a script, put the call under if __name__ == '__main__': (workers import the script), "
+                "or use workers=0.",
+            )
+        self._pool.shutdown(wait=True)
+        self._pool = self._make(self._workers)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -198,7 +197,8 @@ def _die_with_parent() -> None:
         os._exit(1)
 
 
-def _cores() -> int:
+def default_workers() -> int:
+    """Return the number of cores that this process may use."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

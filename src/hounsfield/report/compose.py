@@ -37,7 +37,9 @@ def write_report(run: Path, *, resamples: int = 2000, seed: int = 0) -> Path:
         if (predictions.truth >= 0).any()
     }
     main = next((name for name in ("test", "folds") if name in judged), None)
-    drops = [compare(judged[main], item) for name, item in judged.items() if name.startswith("external-")] if main else []
+    drops = (
+        [compare(judged[main], item) for name, item in judged.items() if name.startswith("external-")] if main else []
+    )
     warnings = cautions(found, judged, drops, main)
     folder = files.make_folder(run / "report")
     files.write_json(folder / "report.json", _record(found, judged, drops, main, warnings))

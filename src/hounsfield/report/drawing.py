@@ -24,7 +24,7 @@ BLUE, ORANGE, GREEN, PURPLE, RED, TEAL, OLIVE, BROWN = (
     "#7a5230",
 )
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, TEAL, OLIVE, BROWN)
-_STYLE: dict[str, Any] = {
+_STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be selected, searched and read aloud
     "svg.hashsalt": "hounsfield",  # the same figure gives the same bytes
     "text.parse_math": False,  # a label is a name, even one with a dollar sign
@@ -51,7 +51,7 @@ _STYLE: dict[str, Any] = {
 _NO_METADATA = {"Creator": None, "Date": None, "Format": None, "Type": None}
 
 
-def draw(name: str, paint: Callable[[Axes], None], alt: str, *, size: tuple[float, float] = (4.3, 3.6)) -> Markup:
+def draw(name: str, paint: Callable[[Axes], None], alt: str, *, size: tuple[float, float] = (3.5, 3.35)) -> Markup:
     """Paint one axes and return it as an inline SVG.
 
     Parameters

@@ -15,6 +15,7 @@ from hounsfield.report.drawing import BLUE, COLOURS, FAINT, INK, draw, square
 from hounsfield.report.words import part_title
 
 _MOST_LINES = 8
+_BROAD = (4.4, 3.0)
 
 
 def roc(name: str, evaluation: Evaluation) -> Markup | None:
@@ -30,7 +31,9 @@ def roc(name: str, evaluation: Evaluation) -> Markup | None:
         for colour, (label, points) in zip(COLOURS, shown.items(), strict=False):
             band = evaluation.curves[label].get("roc_band")
             if band is not None and len(shown) == 1:
-                axes.fill_between(band["false_positive_rate"], band["low"], band["high"], color=colour, alpha=0.15, linewidth=0)
+                axes.fill_between(
+                    band["false_positive_rate"], band["low"], band["high"], color=colour, alpha=0.15, linewidth=0
+                )
             axes.plot(points["false_positive_rate"], points["sensitivity"], color=colour, label=label)
         _operating_point(axes, evaluation)
         if len(shown) > 1 or axes.get_legend_handles_labels()[1][1:]:
@@ -60,7 +63,9 @@ def precision_recall(name: str, evaluation: Evaluation) -> Markup | None:
             axes.plot(points["recall"], points["precision"], color=colour, label=label, drawstyle="steps-pre")
         axes.legend(loc="lower left")
 
-    return draw(f"pr-{name}", paint, f"Precision-recall curve, average precision {evaluation.estimates['average_precision']}.")
+    return draw(
+        f"pr-{name}", paint, f"Precision-recall curve, average precision {evaluation.estimates['average_precision']}."
+    )
 
 
 def reliability(name: str, evaluation: Evaluation) -> Markup | None:
@@ -120,7 +125,7 @@ def validation_auc(history: pl.DataFrame) -> Markup | None:
             axes.plot(kept["epoch"], kept["validation_auc"], "o", color=colour, markersize=6, zorder=5)
         _epochs(axes, history, "Validation AUC")
 
-    return draw("history-auc", paint, "Validation AUC by epoch; a dot marks the epoch that was kept.")
+    return draw("history-auc", paint, "Validation AUC by epoch; a dot marks the epoch that was kept.", size=_BROAD)
 
 
 def losses(history: pl.DataFrame) -> Markup:
@@ -134,7 +139,12 @@ def losses(history: pl.DataFrame) -> Markup:
             axes.plot(kept["epoch"], kept["validation_loss"], "o", color=colour, markersize=6, zorder=5)
         _epochs(axes, history, "Loss (dashed: training)")
 
-    return draw("history-loss", paint, "Training and validation loss by epoch; a dot marks the epoch that was kept.")
+    return draw(
+        "history-loss",
+        paint,
+        "Training and validation loss by epoch; a dot marks the epoch that was kept.",
+        size=_BROAD,
+    )
 
 
 def _epochs(axes: Axes, history: pl.DataFrame, label: str) -> None:

@@ -111,9 +111,11 @@ def _predictions(folder: Path) -> tuple[dict[str, Predictions], list[str]]:
     for path in sorted(folder.glob("*.parquet")) if folder.is_dir() else []:
         predictions = Predictions.load(path)
         if predictions.task.name in found:
-            raise UsageError(f"two files hold predictions named {predictions.task.name!r}", where=path, fix="Remove one.")
+            raise UsageError(
+                f"two files hold predictions named {predictions.task.name!r}", where=path, fix="Remove one."
+            )
         found[predictions.task.name] = predictions
-    names = [name for name in ("test", "folds") if name in found]
+    names: list[str] = [name for name in ("test", "folds") if name in found]
     names += sorted(name for name in found if name.startswith("external-"))
     return {name: found[name] for name in names}, sorted(set(found) - set(names))
 

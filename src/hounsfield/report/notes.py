@@ -11,7 +11,19 @@ from hounsfield.evaluate import Drop, Evaluation, centre
 from hounsfield.report.gather import Found
 from hounsfield.report.words import counted, operating_point, scrub
 
-_PACKAGES = ("hounsfield", "numpy", "scipy", "scikit-learn", "polars", "torch", "timm", "monai", "lightning", "onnx", "onnxruntime")
+_PACKAGES = (
+    "hounsfield",
+    "numpy",
+    "scipy",
+    "scikit-learn",
+    "polars",
+    "torch",
+    "timm",
+    "monai",
+    "lightning",
+    "onnx",
+    "onnxruntime",
+)
 _STAGES = {
     "train": "hounsfield train RUN",
     "predict": "hounsfield predict RUN",
@@ -20,9 +32,9 @@ _STAGES = {
 }
 
 
-def listing(words: Sequence[str]) -> str:
+def listing(words: Sequence[str], last: str = "and") -> str:
     """ "a", "a and b", "a, b and c"."""
-    return " and ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))
+    return f" {last} ".join([", ".join(words[:-1]), words[-1]] if len(words) > 1 else list(words))
 
 
 def verdict(found: Found, evaluation: Evaluation | None, modalities: Sequence[str]) -> str:
@@ -30,7 +42,11 @@ def verdict(found: Found, evaluation: Evaluation | None, modalities: Sequence[st
     labels = found.plan.labels.value
     kind = f"{listing(list(modalities))} images" if modalities else "medical images"
     positive = found.plan.positive.value
-    task = f"tells {positive} from {listing([x for x in labels if x != positive])}" if positive else f"sorts into {listing(labels)}"
+    task = (
+        f"tells {positive} from {listing([x for x in labels if x != positive])}"
+        if positive
+        else f"sorts into {listing(labels)}"
+    )
     text = f"A research classifier, not a medical device. It {task} on {kind}"
     if evaluation is None:
         return text + ", and has not been judged yet."

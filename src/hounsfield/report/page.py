@@ -32,7 +32,9 @@ def render(
     environment.filters |= {"duration": duration, "decimals": decimals, "scrub": scrub}
     environment.globals |= {"counted": counted, "titles": TITLES, "interval": tables.interval}
     source = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
-    return environment.get_template("page.html").render(style=Markup(source), **_content(found, judged, drops, main, warnings))
+    return environment.get_template("page.html").render(
+        style=Markup(source), **_content(found, judged, drops, main, warnings)
+    )
 
 
 def _content(
@@ -58,7 +60,9 @@ def _content(
         "cost": found.cost,
         "parts": [_part(name, item) for name, item in judged.items() if not name.startswith("external-")],
         "centres": [_part(name, item) for name, item in judged.items() if name.startswith("external-")],
-        "centres_figure": figures.centres(judged),
+        "centres_figure": figures.centres(
+            {name: item for name, item in judged.items() if name == main or item.name.startswith("external-")}
+        ),
         "drops": {slug(drop.away): {"drop": drop, "rows": tables.drop_rows(drop)} for drop in drops},
         "panels": panels(found.panels, found.explain) if found.panels else [],
         "panels_left": max(0, len(found.panels or []) - MOST_PANELS),
@@ -70,8 +74,12 @@ def _content(
 
 
 def _title(found: Found) -> str:
-    positive = found.plan.positive.value
-    return f"Classifier of {positive}" if positive else f"Classifier of {notes.listing(found.plan.labels.value)}"
+    """ "Malignant or benign", "Pneumonia: yes or no"."""
+    labels = list(found.plan.labels.value)
+    choice = notes.listing(labels[::-1] if found.plan.positive.value else labels, "or")
+    column = found.cohort.about.label_column
+    text = f"{column}: {choice}" if column else choice
+    return text[:1].upper() + text[1:]
 
 
 def _training(found: Found) -> dict[str, Any] | None:
@@ -113,4 +121,6 @@ def _roc_caption(evaluation: Evaluation) -> str:
 def _calibration_caption(evaluation: Evaluation) -> str:
     counts = [int(count) for points in evaluation.curves.values() for count in points["reliability"]["count"]]
     size = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(counts[0])
-    return f"Calibration: on the dashed line probabilities are as often right as they say. Each point holds {size} cases."
+    return (
+        f"Calibration: on the dashed line probabilities are as often right as they say. Each point holds {size} cases."
+    )

@@ -75,7 +75,9 @@ def _panel(entry: dict[str, Any], folder: Path) -> Panel:
 def _picture(folder: Path, name: str) -> str:
     path = (folder / name).resolve()
     if not path.is_relative_to(folder.resolve()):
-        raise UsageError("a panel names a picture outside its folder", where=folder / "panels.json", fix="Explain again.")
+        raise UsageError(
+            "a panel names a picture outside its folder", where=folder / "panels.json", fix="Explain again."
+        )
     try:
         with Image.open(path) as opened:
             picture = opened.convert("RGB") if opened.mode not in ("L", "RGB") else opened.copy()

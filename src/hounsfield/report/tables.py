@@ -56,7 +56,11 @@ def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """One row per class of a task with several: how often, and its main measures in words."""
     shown = ("auc", "sensitivity", "specificity", "ppv", "f1")
     return [
-        {"label": label, "cases": int(evaluation.prevalence[label]["cases"]), "values": [str(row[name]) for name in shown]}
+        {
+            "label": label,
+            "cases": int(evaluation.prevalence[label]["cases"]),
+            "values": [str(row[name]) for name in shown],
+        }
         for label, row in evaluation.per_class.items()
     ]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import PureWindowsPath  # understands both kinds of slashes
 from typing import Any
 
 from hounsfield.core.plan import Augmentation, Cost, Loss, Plan, Weights
@@ -106,7 +107,7 @@ def decision_value(plan: Plan, name: str) -> str:
     """A decision's value in words."""
     value = plan.decisions[name].value
     if name == "windows":
-        return "; ".join(f"centre {centre:g}, width {width:g}" for centre, width in value) or "none"
+        return "; ".join(f"centre {middle:g}, width {width:g}" for middle, width in value).replace("-", "−") or "none"
     if name == "size":
         return f"{value[0]} × {value[1]} pixels"
     if name == "operating_point":
@@ -124,7 +125,7 @@ def _value(value: Any) -> str:
         gamma = f" (gamma {value.gamma:g})" if value.name == "focal" else ""
         return f"{value.name}{gamma}" + (f", classes weighted {weights}" if weights else ", classes not weighted")
     if isinstance(value, Weights):
-        return f"{value.source}: {re.split(r'[/\\]', value.path)[-1]}" if value.path else value.source
+        return f"{value.source}: {PureWindowsPath(value.path).name}" if value.path else value.source
     if isinstance(value, dict):
         return "; ".join(f"{key} {_value(item)}" for key, item in value.items()) or "none"
     if isinstance(value, (list, tuple)):

@@ -1,0 +1,130 @@
+"""The planner's rules: each a small function of the fingerprint, returning a decision and its reason in plain words."""
+
+from __future__ import annotations
+
+
+from hounsfield.core.plan import Augmentation, Decision, Loss, Weights
+from hounsfield.errors import PlanError
+from hounsfield.models import at_hand
+from hounsfield.plan.anatomy import REGIONS, WINDOWS, flip_allowed, region_of
+from hounsfield.plan.fingerprint import Fingerprint
+
+BACKBONE = "tf_efficientnet_lite0"
+RADIOGRAPHY = ("CR", "DX", "MG", "RF", "XA", "PX", "IO", "RG")
+GREY_BY_RANGE = ("US", "SC", "OT", "ES", "XC", "OP", "GM", "SM")
+SMALL_IMAGE = 64
+
+
+def conditioning(found: Fingerprint) -> Decision[str]:
+    if found.unit == "HU":
+        return Decision(value="hounsfield", reason="CT: the values are Hounsfield units already")
+    if found.unit == "RGB":
+        return Decision(value="colour", reason="the images are in colour")
+    if found.modality == "MR":
+        return Decision(value="percentiles", reason="MR has no fixed unit, so each case's own foreground sets the range")
+    if found.modality in RADIOGRAPHY:
+        return Decision(value="voi", reason=f"{found.modality}: the window that the file asks for, else its percentiles")
+    if found.has_range and (found.modality is None or found.modality in GREY_BY_RANGE):
+        return Decision(value="range", reason="grey pictures: the range that the file can hold becomes 0 to 1")
+    if found.modality is None:
+        return Decision(value="percentiles", reason="the files state no modality, so each case's own foreground sets the range")
+    raise PlanError(
+        f"there is no rule for modality {found.modality!r}",
+        fix="Choose one yourself: --set conditioning=voi, percentiles, range or hounsfield.",
+    )
+
+
+def windows(found: Fingerprint, rule: str) -> Decision[list[tuple[float, float]]]:
+    if rule != "hounsfield":
+        return Decision(value=[(0.5, 1.0)], reason="the conditioned values already run from 0 to 1")
+    region = region_of(found.body_part)
+    if region is not None:
+        names = REGIONS[region][1]
+        return Decision(
+            value=[WINDOWS[name] for name in names], reason=f"CT of the {region}: {', '.join(names)} as three channels"
+        )
+    low, high = found.low, max(found.high, found.low + 50)
+    return Decision(
+        value=[(round((low + high) / 2), round(high - low))],
+        reason="CT of an unknown body part: fitted to the 0.5th to 99.5th percentile of a sample, air left out",
+    )
+
+
+def slices(found: Fingerprint) -> Decision[int]:
+    if found.frames == 1:
+        return Decision(value=1, reason="a case is one image")
+    count = min(8, found.frames)
+    return Decision(value=count, reason=f"{count} evenly spaced slices of about {found.frames}; a case's logit is their mean")
+
+
+def size(found: Fingerprint, input_size: int) -> Decision[tuple[int, int]]:
+    longest = max(found.height, found.width)
+    if longest <= SMALL_IMAGE:
+        side = 128
+        return Decision(value=(side, side), reason=f"images of {longest} pixels hold no more detail, and small inputs are fast")
+    side = 32 * max(4, min(round(longest / 32), round(input_size / 32)))
+    why = "what the backbone was pretrained at" if side == input_size else "the nearest multiple of 32"
+    return Decision(value=(side, side), reason=f"images are about {found.height}×{found.width}; {side} is {why}")
+
+
+def augmentation(found: Fingerprint, side_free: bool) -> Decision[Augmentation]:
+    flip, why = flip_allowed(found.body_part, side_free)
+    choice = Augmentation(flip_horizontal=flip)
+    return Decision(
+        value=choice,
+        reason=f"small turns, scales and shifts, noise and contrast; horizontal flip {'on' if flip else 'off'}: {why}; "
+        "no vertical flip and no elastic deformation",
+    )
+
+
+def weights(backbone: str) -> Decision[Weights]:
+    choice = at_hand(backbone)
+    reasons = {
+        "packaged": "ImageNet weights from an installed package; nothing is downloaded",
+        "cache": "ImageNet weights found in the local cache; nothing is downloaded",
+        "none": "no weights are at hand, so it learns from nothing; give --weights FILE to do better",
+    }
+    return Decision(value=choice, reason=reasons[choice.source])
+
+
+def frozen(found: Fingerprint, backbone: str, pretrained: bool) -> Decision[str]:
+    if not pretrained:
+        return Decision(value="none", reason="without pretrained weights there is nothing worth freezing")
+    stage = 3 if "efficientnet" in backbone else 2
+    if not any(name in backbone for name in ("efficientnet", "resnet", "densenet", "convnext", "regnet", "mobilenet")):
+        return Decision(value="all", reason="this backbone cannot be cut between stages, so only the head is trained")
+    return Decision(
+        value=f"through stage {stage}",
+        reason=f"{found.cases} training cases: edges and textures are kept as pretrained and computed once",
+    )
+
+
+def cached_views(found: Fingerprint, frozen_to: str, slice_count: int) -> Decision[int]:
+    if frozen_to == "none":
+        return Decision(value=0, reason="nothing is frozen, so nothing is cached: every epoch augments anew")
+    views = max(4, min(16, round(16_000 / (found.cases * slice_count))))
+    return Decision(value=views, reason=f"{views} augmented views per image, kept at half precision; epochs take turns")
+
+
+def members(found: Fingerprint) -> Decision[int]:
+    if found.folds:
+        return Decision(value=found.folds, reason="one per fold")
+    if found.cases < 2000:
+        return Decision(value=3, reason=f"{found.cases} training cases: the mean of three seeds varies less than one")
+    return Decision(value=1, reason=f"{found.cases} training cases are enough for one")
+
+
+def loss(found: Fingerprint, name: str) -> Decision[Loss]:
+    total, kinds = sum(found.counts.values()), len(found.counts)
+    balance = {label: round(total / (kinds * max(1, count)), 4) for label, count in found.counts.items()}
+    counted = ", ".join(f"{count} {label}" for label, count in found.counts.items())
+    how = "focal loss, asked for, " if name == "focal" else "cross-entropy "
+    return Decision(value=Loss(name=name, class_weights=balance), reason=f"{how}weighted by the class balance: {counted}")  # type: ignore[arg-type]
+
+
+def batch(found: Fingerprint, slice_count: int) -> Decision[int]:
+    room = max(4, 128 // slice_count)
+    value = max(4, min(32, room, found.cases // 8))
+    return Decision(value=value, reason=f"{found.cases} training cases of {slice_count} slice(s)")
+
+

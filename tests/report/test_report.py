@@ -1,0 +1,256 @@
+"""The page: true to report.json, alone in the world, silent about patients, and whole when stages are missing."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+
+import polars as pl
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from synthetic import BINARY, MANY, predictions, run_folder
+
+from hounsfield.core import files
+from hounsfield.errors import HounsfieldError, UsageError
+from hounsfield.evaluate import Evaluation
+from hounsfield.measure import decimals
+from hounsfield.report import write_report
+from hounsfield.report.words import anonymous, duration, operating_point, scrub
+
+VOID = {"meta", "link", "br", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Collects what a page loads, its headings, its ids, and whether every element is closed."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.loads: list[str] = []
+        self.headings: list[int] = []
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.pictures_without_words = 0
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        values = dict(attrs)
+        if tag not in VOID:
+            self.open.append(tag)
+        for name in ("src", "srcset", "data", "poster"):
+            if values.get(name):
+                self.loads.append(str(values[name]))
+        if tag in ("link", "script", "iframe", "object", "embed"):
+            self.loads.append(tag)
+        if tag == "a":
+            self.links.append(str(values["href"]))
+        if re.fullmatch("h[1-6]", tag):
+            self.headings.append(int(tag[1]))
+        if "id" in values:
+            self.ids.append(str(values["id"]))
+        if (tag == "img" and not values.get("alt")) or (
+            tag == "svg" and not values.get("aria-label") and not values.get("aria-hidden")
+        ):
+            self.pictures_without_words += 1
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = run_folder(tmp_path_factory.mktemp("run"), BINARY)
+    write_report(folder, resamples=300)
+    return folder
+
+
+def text_of(run: Path) -> str:
+    return (run / "report" / "index.html").read_text(encoding="utf-8")
+
+
+def record_of(run: Path) -> dict:
+    return json.loads((run / "report" / "report.json").read_text(encoding="utf-8"))
+
+
+def test_the_page_loads_nothing(run: Path) -> None:
+    text, page = text_of(run), Page(text_of(run))
+    assert "http://" not in text and "https://" not in text and "@import" not in text
+    assert not re.findall(r"url\((?!#)", text)
+    assert page.loads and all(source.startswith("data:image/png;base64,") for source in page.loads)
+    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+
+
+def test_the_page_is_well_formed_and_accessible(run: Path) -> None:
+    page = Page(text_of(run))
+    assert page.open == []
+    assert page.headings[0] == 1 and page.headings.count(1) == 1
+    assert all(later <= earlier + 1 for earlier, later in zip(page.headings, page.headings[1:], strict=False))
+    assert len(page.ids) == len(set(page.ids))
+    assert page.pictures_without_words == 0
+    assert '<html lang="en">' in text_of(run)
+
+
+@pytest.mark.parametrize("name", ["index.html", "report.json", "measures.csv"])
+def test_nothing_names_a_patient_a_path_or_a_date(run: Path, name: str) -> None:
+    text = (run / "report" / name).read_text(encoding="utf-8")
+    for secret in ("Jane", "Doe", "4711", "/data/", "/home/", "/tmp/", "secret", str(run), str(Path.home())):
+        assert secret not in text
+    # Single-level absolute paths are looked for in the page's words, where "</p>" cannot be mistaken for one.
+    words = re.sub(r"<[^>]*>", " ", re.sub(r"<(style|svg).*?</\1>", " ", text, flags=re.S))
+    assert not re.search(r"(?<![\w.])/(?:\w+/)+\w+", words)
+
+
+def test_headline_numbers_are_those_of_the_json_and_the_csv(run: Path) -> None:
+    record = record_of(run)
+    main = record["evaluations"][record["main"]]
+    head = text_of(run).split("<nav")[0]
+    table = pl.read_csv(run / "report" / "measures.csv")
+    assert record["main"] == "test"
+    for name in ("auc", "sensitivity", "specificity"):
+        estimate = main["estimates"][name]
+        assert decimals(estimate["value"]) in head
+        assert f"{decimals(estimate['low'])}–{decimals(estimate['high'])}" in head
+        row = table.filter((pl.col("part") == "test") & (pl.col("measure") == name)).row(0, named=True)
+        assert row["value"] == pytest.approx(estimate["value"]) and row["low"] == pytest.approx(estimate["low"])
+    assert f"{main['patients']} patients" in head
+    assert Evaluation.from_dict(main).cases == main["cases"]
+
+
+def test_every_part_is_there(run: Path) -> None:
+    text, record = text_of(run), record_of(run)
+    assert set(record["evaluations"]) == {"test", "folds", "external-Utrecht"}
+    assert record["drops"][0]["sentence"] in text and record["drops"][0]["home"] == "test"
+    assert "it served to choose something: validation" in text
+    assert "Fold by fold" in text and "A map is no proof" in text and "Passed." in text
+    assert text.count("data:image/png") == 10
+    assert "damaged: the pixel data end early in (path)" in text
+    assert record["cohort"]["quarantine"][0] == {
+        "stage": "audit",
+        "kind": "case",
+        "reason": "near-duplicate of … in the test part",
+        "count": 2,
+    }
+    confusion = pl.read_csv(run / "report" / "confusion_test.csv")
+    assert confusion.select(BINARY).sum().sum_horizontal()[0] == record["evaluations"]["test"]["cases"]
+
+
+def test_the_same_run_gives_the_same_bytes(run: Path) -> None:
+    before = text_of(run)
+    write_report(run, resamples=300)
+    assert text_of(run) == before
+
+
+def test_without_the_optional_parts_it_says_what_is_missing(tmp_path: Path) -> None:
+    run_folder(tmp_path, BINARY, full=False)
+    text = write_report(tmp_path).read_text(encoding="utf-8")
+    assert Page(text).open == []
+    for words in (
+        "Not trained yet",
+        "Not predicted yet",
+        "Not exported yet",
+        "No maps have been made yet",
+        "no bundle yet",
+    ):
+        assert words in text
+    assert "has not been judged" in text and record_of(tmp_path)["main"] is None
+
+
+def test_several_classes(tmp_path: Path) -> None:
+    run_folder(tmp_path, MANY)
+    text = write_report(tmp_path, resamples=100).read_text(encoding="utf-8")
+    assert Page(text).open == []
+    assert "Class by class" in text and "mean of classes" in text
+    record = record_of(tmp_path)
+    assert set(record["evaluations"]["test"]["per_class"]) == set(MANY)
+    table = pl.read_csv(tmp_path / "report" / "measures.csv")
+    assert set(table["class"].drop_nulls().to_list()) >= set(MANY)
+
+
+def test_labels_are_escaped_and_dollars_are_not_formulas(tmp_path: Path) -> None:
+    labels = ["<b>no</b>", "$x & <script>y$"]
+    run_folder(tmp_path, labels, full=False)
+    predictions("test", labels).save(tmp_path / "predictions" / "test.parquet")
+    text = write_report(tmp_path, resamples=50).read_text(encoding="utf-8")
+    assert "<b>no" not in text and "<script>" not in text and "&lt;script&gt;" in text
+    assert Page(text).open == []
+
+
+def test_folds_stand_at_the_top_when_there_is_no_test_part(tmp_path: Path) -> None:
+    run_folder(tmp_path, BINARY, full=False)
+    predictions("folds", BINARY, folds=4).save(tmp_path / "predictions" / "folds.parquet")
+    text = write_report(tmp_path, resamples=50).read_text(encoding="utf-8")
+    assert "AUC, out of fold" in text and "no held-out test part" in text
+
+
+def test_another_centre_without_truth_or_with_one_class(tmp_path: Path) -> None:
+    run_folder(tmp_path, BINARY, full=False)
+    predictions("test", BINARY).save(tmp_path / "predictions" / "test.parquet")
+    for name, truth in (("external-A", None), ("external-B", "benign")):
+        made = predictions(name, BINARY, seed=7)
+        table = made.table.with_columns(truth=pl.lit(truth, dtype=pl.String))
+        type(made)(table, made.task).save(tmp_path / "predictions" / f"{name}.parquet")
+    text = write_report(tmp_path, resamples=50).read_text(encoding="utf-8")
+    assert "no case has a known truth: A" in text
+    assert "At B the AUC cannot be computed: no case here is malignant." in text
+
+
+def test_the_private_folder_is_not_read(tmp_path: Path) -> None:
+    run_folder(tmp_path, BINARY, full=False)
+    (tmp_path / "private" / "crosswalk.parquet").write_bytes(b"not a table")
+    assert write_report(tmp_path).exists()
+
+
+def test_a_leak_that_was_allowed_marks_the_report(tmp_path: Path) -> None:
+    from synthetic import cohort
+
+    run_folder(tmp_path, BINARY, full=False)
+    made = cohort(BINARY)
+    about = made.about.model_copy(
+        update={"notes": ["Leaks were allowed: 4 training cases are near-duplicates of test cases."]}
+    )
+    type(made)(made.table, about).save(tmp_path)
+    assert "Leaks were allowed" in write_report(tmp_path).read_text(encoding="utf-8").split("<nav")[0]
+
+
+def test_pictures_lose_their_metadata_and_stay_in_their_folder(tmp_path: Path) -> None:
+    from PIL import Image, PngImagePlugin
+
+    run_folder(tmp_path, BINARY)
+    note = PngImagePlugin.PngInfo()
+    note.add_text("PatientName", "Jane Doe")
+    Image.new("L", (900, 600)).save(tmp_path / "explain" / "0.png", pnginfo=note)
+    text = write_report(tmp_path, resamples=20).read_text(encoding="utf-8")
+    assert "Jane" not in text
+    entries = files.read_json(tmp_path / "explain" / "panels.json")
+    files.write_json(tmp_path / "explain" / "panels.json", [entries[0] | {"image": "../../etc/passwd"}])
+    with pytest.raises(UsageError, match="outside its folder"):
+        write_report(tmp_path, resamples=20)
+
+
+@pytest.mark.parametrize(
+    "name", ["export/parity.json", "train/history.csv", "explain/panels.json", "predictions/test.parquet"]
+)
+def test_a_broken_file_is_an_error_that_names_it(tmp_path: Path, name: str) -> None:
+    run_folder(tmp_path, BINARY)
+    (tmp_path / name).write_text("broken")
+    with pytest.raises(HounsfieldError) as caught:
+        write_report(tmp_path, resamples=20)
+    assert Path(name).name in str(caught.value)
+
+
+def test_no_cohort_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no cohort"):
+        write_report(tmp_path)
+
+
+def test_free_text_is_scrubbed() -> None:
+    assert scrub("read /data/x/y.dcm on 2021-03-04 or 20210304") == "read (path) on (date) or (date)"
+    assert scrub(r"in C:\Users\jane\a.dcm, 1.2.840.10008.1.2.1.99") == "in (path), (UID)"
+    assert scrub("train/validation and 60/12/8/20, HU 1024") == "train/validation and 60/12/8/20, HU 1024"
+    assert anonymous("like 0123456789abcdef") == "like …" and anonymous("defaced") == "defaced"
+    assert [duration(4), duration(42), duration(120), duration(7200)] == ["4.0 s", "42 s", "2.0 min", "2.0 h"]
+    assert operating_point("sensitivity>=0.95") == "a sensitivity of at least 0.95"

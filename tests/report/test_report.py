@@ -97,10 +97,11 @@ def test_the_page_is_well_formed_and_accessible(run: Path) -> None:
 @pytest.mark.parametrize("name", ["index.html", "report.json", "measures.csv"])
 def test_nothing_names_a_patient_a_path_or_a_date(run: Path, name: str) -> None:
     text = (run / "report" / name).read_text(encoding="utf-8")
+    text = re.sub(r"base64,[^\"]*", "", text)  # in random letters any short name turns up
     for secret in ("Jane", "Doe", "4711", "/data/", "/home/", "/tmp/", "secret", str(run), str(Path.home())):
         assert secret not in text
     # Single-level absolute paths are looked for in the page's words, where "</p>" cannot be mistaken for one.
-    words = re.sub(r"<[^>]*>", " ", re.sub(r"<(style|svg).*?</\1>", " ", text, flags=re.S))
+    words = re.sub(r"<[^>]*>", " ", re.sub(r"<(style|svg).*?</\1>", " ", text, flags=re.DOTALL))
     assert not re.search(r"(?<![\w.])/(?:\w+/)+\w+", words)
 
 

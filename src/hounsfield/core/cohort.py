@@ -81,8 +81,8 @@ class Cohort:
     Attributes
     ----------
     table:
-        Columns of `SCHEMA`. `split` is train, validation, calibration or test, or null where `quarantine` gives the
-        reason why the case is not used. With folds, every case that is not in a given test part is in train.
+        Columns of `SCHEMA`. `split` is train, validation, calibration or test, and null for a case that the scan put
+        aside; `quarantine` gives the reason why a case is not used. With folds, every case that is not in a given test part is in train.
     quarantine:
         Everything put aside, files and label rows as well as cases: item, kind, stage, reason.
     crosswalk:
@@ -125,7 +125,8 @@ class Cohort:
 
     @property
     def digest(self) -> str:
-        return digest({"table": digest_table(self.table), "about": self.about.model_dump(mode="json")})
+        """sha256 of what was scanned. A case put aside later keeps its place, so that a plan stays the cohort's plan."""
+        return digest({"table": digest_table(self.table.drop("quarantine")), "about": self.about.model_dump(mode="json")})
 
     def locate(self, keys: Sequence[str]) -> list[tuple[Path, str | None]]:
         """Return (path, member) of file keys.
@@ -156,8 +157,6 @@ class Cohort:
             self.table.join(known, on="case", how="left", maintain_order="left")
             .with_columns(
                 quarantine=pl.coalesce("quarantine", "why"),
-                split=pl.when(pl.col("why").is_null()).then("split"),
-                fold=pl.when(pl.col("why").is_null()).then("fold"),
             )
             .select(list(SCHEMA))
         )

@@ -32,7 +32,8 @@ def _about_patients(evaluation: Evaluation) -> list[str]:
         if count == 0:
             found.append(f"No case is {label}, so much cannot be computed.")
         elif count < FEW_PATIENTS:
-            found.append(f"Only {count} {'patient has' if count == 1 else 'patients have'} the label {label}.")
+            have = "patient has" if count == 1 else "patients have"
+            found.append(f"Only {count} {have} the label {label}: with so few, intervals tend to be too narrow.")
     return found
 
 

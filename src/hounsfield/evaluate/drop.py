@@ -27,6 +27,7 @@ COMPARED = (
     "accuracy",
 )
 INCONCLUSIVE = 0.2
+FEWEST_PATIENTS = 10
 TWO_BOOTSTRAPS = "two independent patient bootstraps"
 SQUARE_AND_ADD = "square-and-add of the two intervals"
 
@@ -53,7 +54,9 @@ class Drop:
     sentence:
         The change in AUC in plain words.
     conclusion:
-        "worse", "better", "no clear difference" or "too few to conclude", judged by the AUC.
+        By the AUC: "worse" or "better" when the interval of the difference excludes 0; "too few to conclude" when it
+        includes 0 and is wider than 0.2, or when a class has fewer than ten patients on either side; else "no clear
+        difference".
     """
 
     home: str
@@ -110,7 +113,7 @@ def compare(
             fix="Predict both with the same bundle.",
         )
     changes = {name: Change(home.estimates[name], away.estimates[name], _gap(name, home, away)) for name in COMPARED}
-    conclusion = _conclusion(changes["auc"].difference)
+    conclusion = _conclusion(changes["auc"].difference, home, away)
     return Drop(
         home.name, away.name, changes, _sentence(changes["auc"], home, away, conclusion), conclusion, _warn(home, away)
     )
@@ -143,8 +146,10 @@ def _gap(name: str, home: Evaluation, away: Evaluation) -> Estimate:
     return Estimate(value, low, high, TWO_BOOTSTRAPS, second.n, len(drawn1) + len(drawn2) - 2 * count)
 
 
-def _conclusion(gap: Estimate) -> str:
-    if gap.value is None or gap.low is None or gap.high is None:
+def _conclusion(gap: Estimate, home: Evaluation, away: Evaluation) -> str:
+    # A bootstrap of a handful of patients is too sure of itself, so it does not get to conclude anything.
+    fewest = min(row["patients"] for item in (home, away) for row in item.prevalence.values() if row["patients"])
+    if gap.value is None or gap.low is None or gap.high is None or fewest < FEWEST_PATIENTS:
         return "too few to conclude"
     if gap.low > 0 or gap.high < 0:
         return "worse" if gap.value < 0 else "better"

@@ -92,6 +92,10 @@ def measures(
     a negative patient, each of which is an independent trial of "the positive ranks higher". For composed measures
     (F1, balanced accuracy, macro means) the smallest k of their parts is used, which is a guide.
 
+    Percentile intervals are too narrow in small samples. Simulated (normal scores, one case per patient, 400 samples):
+    the 95% interval of the AUC held the truth in 95% (AUC 0.86) and 91% (AUC 0.96) of samples with 50 positive and 100
+    negative patients, and in 87 to 93% with 20 + 60 or 30 + 30.
+
     ECE is pulled upwards by noise, in the sample and again in its resamples; its interval is therefore reflected
     (2·value − percentile; Davison and Hinkley 1997, "basic"), cut at 0.
     """

@@ -11,6 +11,7 @@ import numpy as np
 from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence
 from pydicom.uid import (
+    UID,
     BasicTextSRStorage,
     CTImageStorage,
     ExplicitVRLittleEndian,
@@ -56,9 +57,9 @@ class Series:
 def _dataset(patient: Patient, sop_class: str, sop_uid: str, transfer_syntax: str = ExplicitVRLittleEndian) -> Dataset:
     """Return what every object holds: file meta (PS3.10 section 7), patient and study modules."""
     meta = FileMetaDataset()
-    meta.MediaStorageSOPClassUID = sop_class
-    meta.MediaStorageSOPInstanceUID = sop_uid
-    meta.TransferSyntaxUID = transfer_syntax
+    meta.MediaStorageSOPClassUID = UID(sop_class)
+    meta.MediaStorageSOPInstanceUID = UID(sop_uid)
+    meta.TransferSyntaxUID = UID(transfer_syntax)
     meta.ImplementationVersionName = "HOUNSFIELD"
     ds = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
     ds.SpecificCharacterSet = "ISO_IR 100"
@@ -112,7 +113,7 @@ def _image(patient: Patient, scanner: Scanner, grid: Grid) -> Dataset:
 
 def _complete(ds: Dataset, sop_uid: str, instance: int, position: tuple[float, float, float], stored: Array) -> None:
     """Put one slice into the shared dataset."""
-    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = sop_uid
+    ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID(sop_uid)
     ds.InstanceNumber = instance
     ds.ImagePositionPatient = [_number(v) for v in position]
     ds.SliceLocation = _number(position[2])

@@ -31,12 +31,12 @@ class Difficulty:
         Share of patients with a nodule.
     """
 
-    nodule_mm: Range = (12.0, 22.0)
-    nodule_hu: Range = (-100.0, 60.0)
+    nodule_mm: Range = (18.0, 28.0)
+    nodule_hu: Range = (-60.0, 60.0)
     edge_mm: float = 3.0
-    distractors: tuple[int, int] = (1, 4)
-    distractor_mm: Range = (6.0, 12.0)
-    granulomas: tuple[int, int] = (0, 3)
+    distractors: tuple[int, int] = (0, 2)
+    distractor_mm: Range = (5.0, 9.0)
+    granulomas: tuple[int, int] = (0, 2)
     noise_hu: tuple[float, float] = (14.0, 22.0)
     prevalence: float = 0.45
 

@@ -129,8 +129,8 @@ CENTRE_A = Scanner(
     signed=False,
     transfer_syntax=EXPLICIT_LITTLE_ENDIAN,
     field_mm=320.0,
-    spacing_mm=5.0,
-    thickness_mm=5.0,
+    spacing_mm=3.0,
+    thickness_mm=3.0,
     kvp=120,
 )
 
@@ -149,8 +149,8 @@ CENTRE_B = Scanner(
     signed=False,
     transfer_syntax=RLE_LOSSLESS,
     field_mm=350.0,
-    spacing_mm=4.5,
-    thickness_mm=5.0,
+    spacing_mm=3.2,
+    thickness_mm=4.0,
     kvp=100,
     position="HFP",
     orientation=(-1, 0, 0, 0, -1, 0),

@@ -13,7 +13,7 @@ from hounsfield.report.gather import Found, gather
 from hounsfield.report.notes import cautions, missing, provenance
 from hounsfield.report.page import render
 from hounsfield.report.tables import cohort_table, quarantine_rows
-from hounsfield.report.words import slug
+from hounsfield.report.words import scrubbed, slug
 
 SCHEMA_VERSION = 1
 _MEASURES = ("part", "class", "measure", "value", "low", "high", "method", "n", "skipped", "note")
@@ -64,8 +64,8 @@ def _record(
         "evaluations": {name: evaluation.to_dict() for name, evaluation in judged.items()},
         "drops": [drop.to_dict() for drop in drops],
         "cohort": cohort_table(found.cohort) | {"quarantine": quarantine_rows(found.cohort)},
-        "parity": found.parity,
-        "cost": found.cost,
+        "parity": scrubbed(found.parity),
+        "cost": scrubbed(found.cost),
         "provenance": provenance(found),
     }
 

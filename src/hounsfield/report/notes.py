@@ -83,7 +83,7 @@ def cautions(found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Dro
         texts.append("No part with a known truth has been predicted, so this model has not been judged.")
     elif main == "folds":
         texts.append("There is no held-out test part: the numbers are of cross-validation, out of fold.")
-    texts += [drop.sentence for drop in drops if drop.conclusion == "worse"]
+    texts += [drop.sentence for drop in drops if drop.conclusion in ("worse", "too few to conclude")]
     if main is not None:
         texts += judged[main].warnings
         if not drops:

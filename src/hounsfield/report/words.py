@@ -55,6 +55,15 @@ def scrub(text: str) -> str:
     return _DATE.sub("(date)", _UID.sub("(UID)", _PATH.sub("(path)", text)))
 
 
+def scrubbed(value: Any) -> Any:
+    """A plain value, as JSON holds it, with every text in it scrubbed."""
+    if isinstance(value, dict):
+        return {key: scrubbed(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [scrubbed(item) for item in value]
+    return scrub(value) if isinstance(value, str) else value
+
+
 def anonymous(text: str) -> str:
     """As `scrub`, and keyed hashes too, so that reasons which differ only in the case they name become one reason."""
     return _KEY.sub("…", scrub(text))

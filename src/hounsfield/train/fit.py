@@ -16,13 +16,14 @@ import lightning
 import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
-from lightning.pytorch.loggers import CSVLogger, TensorBoardLogger
+from lightning.pytorch.loggers import TensorBoardLogger
 
 from hounsfield.core.plan import Plan
 from hounsfield.measure import auc
 from hounsfield.models import Tail
 from hounsfield.models.device import laid_out
 from hounsfield.train.batches import Batches
+from hounsfield.train.history import append_history
 from hounsfield.train.losses import loss_of
 
 WARM_UP = 0.15
@@ -81,10 +82,10 @@ class Module(lightning.LightningModule):
 
 
 class _Epochs(Callback):
-    """Seeds every epoch by its number, tells the batches which epoch it is, and reports."""
+    """Seeds every epoch by its number, tells the batches which epoch it is, writes the history, and reports."""
 
-    def __init__(self, batches: Batches, seed: int, news: Callable[[EpochNews], None] | None) -> None:
-        self.batches, self.seed, self.news, self.started = batches, seed, news, 0.0
+    def __init__(self, batches: Batches, seed: int, folder: Path, news: Callable[[EpochNews], None] | None) -> None:
+        self.batches, self.seed, self.folder, self.news, self.started = batches, seed, folder, news, 0.0
 
     def on_train_epoch_start(self, trainer: lightning.Trainer, module: Any) -> None:
         self.batches.epoch = trainer.current_epoch
@@ -92,12 +93,17 @@ class _Epochs(Callback):
         self.started = time.perf_counter()
 
     def on_train_epoch_end(self, trainer: lightning.Trainer, module: Any) -> None:
-        pace = len(self.batches.targets) / max(1e-9, time.perf_counter() - self.started)
-        module.log("images_per_second", pace * module.plan.slices.value)
+        pace = len(self.batches.targets) * module.plan.slices.value / max(1e-9, time.perf_counter() - self.started)
         found = {name: float(value) for name, value in trainer.callback_metrics.items()}
+        row = {
+            "epoch": trainer.current_epoch, "train_loss": found["train_loss"], "validation_loss": found["validation_loss"],
+            "validation_auc": found["validation_auc"], "learning_rate": trainer.optimizers[0].param_groups[0]["lr"],
+            "images_per_second": round(pace, 2),
+        }  # fmt: skip
+        append_history(self.folder / "history.csv", row)
         if self.news is not None:
-            loss, area = found.get("train_loss", math.nan), found.get("validation_auc", math.nan)
-            self.news(EpochNews(trainer.current_epoch + 1, module.plan.epochs.value, loss, area, pace))
+            epochs = module.plan.epochs.value
+            self.news(EpochNews(trainer.current_epoch + 1, epochs, row["train_loss"], row["validation_auc"], pace))
 
 
 def fit(
@@ -119,14 +125,17 @@ def fit(
     """
     epochs = plan.epochs.value
     module = Module(tail, plan, max(1, len(training)) * epochs)
-    keep = ModelCheckpoint(folder, "best-{epoch}", monitor="selection", mode="max", save_last=True, enable_version_counter=False)
-    stop = EarlyStopping("selection", mode="max", patience=plan.patience.value, check_finite=True)
+    keep = ModelCheckpoint(
+        folder, "best-{epoch}", monitor="selection", mode="max", save_last=True, enable_version_counter=False,
+        save_on_train_epoch_end=True,
+    )  # fmt: skip
+    stop = EarlyStopping("selection", mode="max", patience=plan.patience.value, check_on_train_epoch_end=True)
     last = folder / "last.ckpt"
     with _quiet(), torch.random.fork_rng(devices=[]):
         trainer = lightning.Trainer(
             accelerator=device.type if device.type != "cuda" else "gpu", devices=1, max_epochs=epochs,
-            callbacks=[_Epochs(training, seed, news), keep, stop],
-            logger=[CSVLogger(folder, name="", version="csv"), TensorBoardLogger(folder, name="", version="tensorboard")],
+            callbacks=[_Epochs(training, seed, folder, news), stop, keep],
+            logger=TensorBoardLogger(folder, name="", version="tensorboard"),
             enable_progress_bar=False, enable_model_summary=False, num_sanity_val_steps=0, log_every_n_steps=10_000,
             gradient_clip_val=1.0, deterministic="warn" if device.type == "cuda" else False,
         )  # fmt: skip

@@ -31,7 +31,7 @@ class HounsfieldError(Exception):
 
     def __str__(self) -> str:
         text = self.what if self.where is None else f"{self.what} (in {self.where})"
-        return text if self.fix is None else f"{text} {self.fix}"
+        return text if self.fix is None else f"{text}. {self.fix}"
 
 
 def _rebuild(kind: type[HounsfieldError], what: str, where: str | None, fix: str | None) -> HounsfieldError:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Iterable
+from dataclasses import dataclass
 
 from hounsfield.cohort.labels import MOST_CLASSES
 from hounsfield.errors import LabelError
@@ -19,20 +20,29 @@ _HEALTHY = re.compile(
     r"(no|not?[ _-].*|false|0|neg(ative)?|absent|normal.*|healthy|benign.*|control|none|without.*)", re.IGNORECASE
 )
 
-# Names of the two classes of MedMNIST's binary sets, which their .npz leaves out (MedMNIST v2, Yang 2023, table of sets).
+@dataclass(frozen=True)
+class KnownArchive:
+    """What a MedMNIST .npz leaves out: the names of its two classes, the modality and the body part."""
+
+    names: tuple[str, str]
+    modality: str
+    body_part: str
+
+
+# MedMNIST v2 (Yang et al., Scientific Data 2023), table of data sets; the binary ones.
 MEDMNIST = {
-    "breastmnist": {"0": "malignant", "1": "normal or benign"},
-    "pneumoniamnist": {"0": "normal", "1": "pneumonia"},
-    "nodulemnist3d": {"0": "benign", "1": "malignant"},
-    "adrenalmnist3d": {"0": "normal", "1": "hyperplasia"},
-    "vesselmnist3d": {"0": "vessel", "1": "aneurysm"},
-    "synapsemnist3d": {"0": "inhibitory synapse", "1": "excitatory synapse"},
+    "breastmnist": KnownArchive(("malignant", "normal or benign"), "US", "BREAST"),
+    "pneumoniamnist": KnownArchive(("normal", "pneumonia"), "CR", "CHEST"),
+    "nodulemnist3d": KnownArchive(("benign", "malignant"), "CT", "CHEST"),
+    "adrenalmnist3d": KnownArchive(("normal", "hyperplasia"), "CT", "ABDOMEN"),
+    "vesselmnist3d": KnownArchive(("vessel", "aneurysm"), "MR", "BRAIN"),
+    "synapsemnist3d": KnownArchive(("inhibitory synapse", "excitatory synapse"), "EM", "BRAIN"),
 }
 
 
-def medmnist_names(stem: str) -> dict[str, str]:
-    """Return number → name for a MedMNIST file such as breastmnist or adrenalmnist3d_64, else nothing."""
-    return MEDMNIST.get(re.sub(r"_\d+$", "", stem.lower()), {})
+def known_archive(stem: str) -> KnownArchive | None:
+    """Return what is known of a MedMNIST file such as breastmnist or adrenalmnist3d_64."""
+    return MEDMNIST.get(re.sub(r"_\d+$", "", stem.lower()))
 
 
 def order_labels(found: Iterable[str | None], positive: str | None) -> tuple[list[str], str | None, str]:

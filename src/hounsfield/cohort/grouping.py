@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from hounsfield.cohort.classes import medmnist_names
+from hounsfield.cohort.classes import known_archive
 from hounsfield.cohort.labels import KEY_KINDS, LabelTable, normalised
 from hounsfield.errors import LabelError, UsageError
 from hounsfield.read import Header
@@ -185,8 +185,8 @@ def _folder_label(header: Header, root: Path) -> tuple[str | None, str | None]:
 
 
 def _archive_label(header: Header) -> str | None:
-    names = medmnist_names(header.source.path.stem)
-    return None if header.label is None else names.get(header.label, header.label)
+    known = known_archive(header.source.path.stem)
+    return known.names[int(header.label)] if known and header.label in ("0", "1") else header.label
 
 
 def _given_split(name: str | None) -> str | None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import polars as pl
 
-from hounsfield.cohort.classes import order_labels
+from hounsfield.cohort.classes import known_archive, order_labels
 from hounsfield.cohort.duplicates import drop_repeated_files, repeated_cases
 from hounsfield.cohort.grouping import Draft, Grouping, by_folder, by_table, key_index
 from hounsfield.cohort.headers import Progress, Walk, content_marks, walk
@@ -32,13 +32,22 @@ class Labelling:
     patient_pattern: str | None = None
 
 
+@dataclass(frozen=True)
+class Stated:
+    """What the user knows of all images and their files do not say. Pictures (PNG, JPEG) say neither."""
+
+    site: str | None = None
+    modality: str | None = None
+    body_part: str | None = None
+
+
 def scan(
     images: Path,
     labelling: Labelling | None = None,
     *,
     folds: int = 0,
     seed: int = 0,
-    site: str | None = None,
+    stated: Stated | None = None,
     key_file: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -53,8 +62,8 @@ def scan(
         Where labels come from; without a table, from class-named folders or the archive.
     folds:
         0 for train / validation / calibration / test, or the number of folds (3 or more).
-    site:
-        Name of the centre, where the label table has no such column.
+    stated:
+        Centre, modality and body part, where neither files nor table name them.
 
     Raises
     ------
@@ -72,7 +81,7 @@ def scan(
         key_column=grouping.key_column, patients_from=grouping.patients_from, split_sentence=placement.sentence,
         folds=folds, seed=seed, notes=[sentence, *grouping.notes],
     )  # fmt: skip
-    return _assemble(found, grouping, drafts, placement, about, Pseudonyms(load_key(key_file)), site, put_aside, leaks)
+    return _assemble(found, grouping, drafts, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside, leaks)
 
 
 def scan_for_prediction(
@@ -81,7 +90,7 @@ def scan_for_prediction(
     positive: str | None,
     labelling: Labelling | None = None,
     *,
-    site: str | None = None,
+    stated: Stated | None = None,
     key_file: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -110,7 +119,7 @@ def scan_for_prediction(
         key_column=grouping.key_column, patients_from=grouping.patients_from, split_sentence=sentence, notes=grouping.notes,
     )  # fmt: skip
     placement = Placement(["test"] * len(drafts), [None] * len(drafts), {}, sentence)
-    return _assemble(found, grouping, drafts, placement, about, Pseudonyms(load_key(key_file)), site, put_aside, leaks)
+    return _assemble(found, grouping, drafts, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside, leaks)
 
 
 Aside = list[tuple[str, str]]
@@ -160,12 +169,12 @@ def _without_duplicates(grouping: Grouping, marks: Marks) -> tuple[list[Draft], 
 
 def _assemble(
     found: Walk, grouping: Grouping, drafts: list[Draft], placement: Placement, about: About, names: Pseudonyms,
-    site: str | None, aside: Aside, repeats: dict[int, tuple[int, str]],
+    stated: Stated, aside: Aside, repeats: dict[int, tuple[int, str]],
 ) -> Cohort:  # fmt: skip
     kinds: dict[int, str] = {index: reason for index, reason in placement.quarantine.items()}
     rows, crosswalk = [], []
     for index, draft in enumerate(drafts):
-        row = _row(draft, found, names, site) | {
+        row = _row(draft, found, names, stated) | {
             "split": placement.splits[index], "fold": placement.folds[index], "quarantine": kinds.get(index),
         }  # fmt: skip
         rows.append(row)
@@ -175,7 +184,7 @@ def _assemble(
     quarantine = [(names.of("file", place), "file", "scan", why) for place, why in aside]
     crosswalk += [_file_entry(names, place) for place, _ in aside]
     for draft, why in away:
-        rows.append(_row(draft, found, names, site) | {"split": None, "fold": None, "quarantine": why})
+        rows.append(_row(draft, found, names, stated) | {"split": None, "fold": None, "quarantine": why})
         crosswalk += _crosswalk(draft, rows[-1]["case"], found, names)
     quarantine += [(row["case"], "case", "scan", row["quarantine"]) for row in rows if row["quarantine"]]
     put_aside = {place for place, _ in aside}
@@ -190,9 +199,10 @@ def _assemble(
     )  # fmt: skip
 
 
-def _row(draft: Draft, found: Walk, names: Pseudonyms, site: str | None) -> dict[str, object]:
+def _row(draft: Draft, found: Walk, names: Pseudonyms, stated: Stated) -> dict[str, object]:
     first = draft.headers[0]
     facts = draft.facts
+    known = known_archive(first.source.path.stem) if first.kind == "npz" else None
     maker = " ".join(part for part in (first.manufacturer, first.model) if part)
     return {
         "case": _case_of(draft, names),
@@ -201,10 +211,10 @@ def _row(draft: Draft, found: Walk, names: Pseudonyms, site: str | None) -> dict
         "series": names.of("series", first.series_uid) if first.series_uid else None,
         "files": [names.of("file", _source_place(found, header)) for header in draft.headers],
         "frames": [header.frames for header in draft.headers],
-        "modality": first.modality,
-        "body_part": first.body_part,
+        "modality": known.modality if known else first.modality or stated.modality,
+        "body_part": known.body_part if known else first.body_part or stated.body_part,
         "laterality": first.laterality,
-        "site": facts.get("site") or site,
+        "site": facts.get("site") or stated.site,
         "scanner": facts.get("scanner") or maker or None,
         "sex": _sex(facts.get("sex")) or first.sex,
         "age": _number(facts.get("age")) if "age" in facts else first.age,

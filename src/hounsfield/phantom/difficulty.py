@@ -31,8 +31,8 @@ class Difficulty:
         Share of patients with a nodule.
     """
 
-    nodule_mm: Range = (18.0, 28.0)
-    nodule_hu: Range = (-60.0, 60.0)
+    nodule_mm: Range = (20.0, 30.0)
+    nodule_hu: Range = (-30.0, 60.0)
     edge_mm: float = 3.0
     distractors: tuple[int, int] = (0, 2)
     distractor_mm: Range = (5.0, 9.0)

@@ -39,7 +39,7 @@ class Fingerprint:
     frames: int
     height: int
     width: int
-    has_range: bool
+    is_picture: bool
     low: float
     high: float
     seconds_per_frame: float
@@ -49,7 +49,7 @@ class Fingerprint:
 @dataclass(frozen=True)
 class _Look:
     unit: str
-    has_range: bool
+    is_picture: bool
     low: float
     high: float
     frames: int
@@ -81,7 +81,7 @@ def fingerprint(cohort: Cohort, *, workers: int | None = None) -> Fingerprint:
         counts={label: int(counts.get(label, 0)) for label in cohort.about.labels},
         labels=cohort.about.labels, positive=cohort.about.positive, folds=cohort.about.folds,
         frames=_median(frames), height=_median(train["rows"]), width=_median(train["columns"]),
-        has_range=all(look.has_range for look in looks),
+        is_picture=all(look.is_picture for look in looks),
         low=float(np.median([look.low for look in looks])), high=float(np.median([look.high for look in looks])),
         seconds_per_frame=float(np.median([look.seconds / look.frames for look in looks])),
         frames_to_read=int(cohort.usable["frames"].list.sum().sum()),
@@ -93,7 +93,13 @@ def _look(source: Source) -> _Look:
     image = read_image(source)
     seconds = time.perf_counter() - started
     low, high = _tissue_range(image)
-    return _Look(image.unit, image.facts.value_range is not None, low, high, image.frames, seconds)
+    return _Look(image.unit, _is_picture(image), low, high, image.frames, seconds)
+
+
+def _is_picture(image: Image) -> bool:
+    """Say whether the range that the file can hold means something: 8-bit grey, or a picture format."""
+    found = image.facts.value_range
+    return found is not None and (found[1] - found[0] <= 255 or image.facts.modality is None)
 
 
 def _tissue_range(image: Image) -> tuple[float, float]:

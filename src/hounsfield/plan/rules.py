@@ -11,7 +11,7 @@ from hounsfield.plan.fingerprint import Fingerprint
 
 BACKBONE = "tf_efficientnet_lite0"
 RADIOGRAPHY = ("CR", "DX", "MG", "RF", "XA", "PX", "IO", "RG")
-GREY_BY_RANGE = ("US", "SC", "OT", "ES", "XC", "OP", "GM", "SM")
+GREY_BY_RANGE = ("US", "EM", "SC", "OT", "ES", "XC", "OP", "GM", "SM")
 SMALL_IMAGE = 64
 
 
@@ -24,7 +24,7 @@ def conditioning(found: Fingerprint) -> Decision[str]:
         return Decision(value="percentiles", reason="MR has no fixed unit, so each case's own foreground sets the range")
     if found.modality in RADIOGRAPHY:
         return Decision(value="voi", reason=f"{found.modality}: the window that the file asks for, else its percentiles")
-    if found.has_range and (found.modality is None or found.modality in GREY_BY_RANGE):
+    if found.is_picture and found.modality in (None, "CT", *GREY_BY_RANGE):
         return Decision(value="range", reason="grey pictures: the range that the file can hold becomes 0 to 1")
     if found.modality is None:
         return Decision(value="percentiles", reason="the files state no modality, so each case's own foreground sets the range")

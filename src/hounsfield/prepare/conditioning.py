@@ -51,6 +51,8 @@ def _percentiles(images: Sequence[Image]) -> list[np.ndarray]:
     if foreground.size == 0:
         return [np.zeros_like(frame) for frame in grey]
     low, high = np.percentile(foreground, [1.0, 99.0])
+    if high <= low:  # two values only, as in a mask
+        low = float(sample.min())
     return [_unit_range(frame, float(low), float(high)) for frame in grey]
 
 

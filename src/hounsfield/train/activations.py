@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from torch import nn
+from torch.utils.data import DataLoader, Dataset
 
 from hounsfield.core import files
 from hounsfield.core.digest import digest, digest_array
@@ -20,6 +21,7 @@ from hounsfield.core.plan import Plan
 from hounsfield.errors import OutputError
 from hounsfield.models.device import laid_out
 from hounsfield.prepare import Store, network_input, recipe_of
+from hounsfield.read.workers import default_workers
 from hounsfield.train.augment import augment, augmenter
 
 _TOGETHER = 32
@@ -66,17 +68,12 @@ def cache(
     shape = (len(cases), 1 + views, plan.slices.value, *_shape(front, plan, device))
     done = _create(home, shape)
     array = np.lib.format.open_memmap(home / "activations.npy", mode="r+")
-    recipe, transforms, rows = recipe_of(plan), augmenter(plan.augmentation.value), store.rows(cases)
-    todo = np.flatnonzero(done == 0)
-    for number, place in enumerate(todo, start=1):
-        stored = store.read(int(rows[place]))
-        images = [stored] + [
-            np.stack([
-                augment(transforms, image, (plan.seed.value, int(place), view, piece)).numpy() for piece, image in enumerate(stored)
-            ])
-            for view in range(1, 1 + views)
-        ]  # fmt: skip
-        inputs = torch.from_numpy(network_input(np.concatenate(images), recipe))
+    todo = [int(place) for place in np.flatnonzero(done == 0)]
+    # Augmentation runs in worker processes of one thread each: small sums gain nothing from more, and lose much.
+    loader = DataLoader(
+        _Views(store, store.rows(cases), todo, plan), batch_size=None, num_workers=default_workers() if len(todo) > 8 else 0
+    )
+    for number, (place, inputs) in enumerate(loader, start=1):
         array[place] = _run(front, inputs, device).reshape(shape[1:]).numpy().astype(np.float16)
         done[place] = 1
         if progress is not None:
@@ -85,6 +82,26 @@ def cache(
     done.flush()
     readable = np.lib.format.open_memmap(home / "activations.npy", mode="r")
     return Activations(readable, {case: row for row, case in enumerate(cases)}, views)
+
+
+class _Views(Dataset[tuple[int, torch.Tensor]]):
+    """The network's input for every view of a case: ((1 + views) * slices, channels, H, W)."""
+
+    def __init__(self, store: Store, rows: np.ndarray, todo: Sequence[int], plan: Plan) -> None:
+        self.store, self.rows, self.todo, self.plan = store, rows, todo, plan
+        self.recipe, self.transforms = recipe_of(plan), augmenter(plan.augmentation.value)
+
+    def __len__(self) -> int:
+        return len(self.todo)
+
+    def __getitem__(self, number: int) -> tuple[int, torch.Tensor]:
+        place = self.todo[number]
+        stored = self.store.read(int(self.rows[place]))
+        views = [stored]
+        for view in range(1, 1 + self.plan.cached_views.value):
+            seeds = [(self.plan.seed.value, place, view, piece) for piece in range(len(stored))]
+            views.append(np.stack([augment(self.transforms, *pair).numpy() for pair in zip(stored, seeds, strict=True)]))
+        return place, torch.from_numpy(network_input(np.concatenate(views), self.recipe))
 
 
 def _run(front: nn.Module, inputs: torch.Tensor, device: torch.device) -> torch.Tensor:

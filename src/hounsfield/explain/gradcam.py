@@ -1,0 +1,97 @@
+"""Grad-CAM (Selvaraju et al., ICCV 2017) of a bundle's network, through Captum; raw values, in the image's own geometry."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from captum.attr import LayerGradCam
+
+from hounsfield.core.recipe import Recipe, Resize
+from hounsfield.errors import UsageError
+from hounsfield.models import Network, Tail
+from hounsfield.models.device import laid_out
+from hounsfield.prepare import fitted_size, network_input, resize_operator
+
+
+@dataclass(frozen=True)
+class Attribution:
+    """A map of one slice.
+
+    Attributes
+    ----------
+    values:
+        (height, width) float32 in the geometry of the original frame, not below 0, in the unit of Grad-CAM: change of
+        the logit per change of the feature map, summed over its channels.
+    scale:
+        The largest value of the map before it was resized; 0 means that nothing spoke for the target.
+    slice:
+        Which of the case's slices this is: the one that spoke most for the target.
+    target:
+        The label that the map explains.
+    """
+
+    values: np.ndarray
+    scale: float
+    slice: int
+    target: str
+
+
+def grad_cam(
+    network: Network, stored: np.ndarray, sizes: list[tuple[int, int]], recipe: Recipe, labels: list[str], target: str, device: torch.device
+) -> Attribution:
+    """Explain one case.
+
+    Parameters
+    ----------
+    stored:
+        (slices, channels, H, W) float32 in [0, 1], as the recipe's stored steps give them.
+    sizes:
+        Height and width of each slice's original frame.
+    labels, target:
+        The bundle's labels in order, and the one to explain. In a binary task the first label is the absence of the
+        second, and is explained by the negative of the one logit.
+
+    Raises
+    ------
+    UsageError
+        If the target is unknown or the backbone has no feature maps.
+    """
+    if target not in labels:
+        raise UsageError(f"there is no label {target!r}", fix=f"Choose from: {', '.join(labels)}.")
+    inputs = laid_out(torch.from_numpy(network_input(stored, recipe)).to(device))
+    with torch.inference_mode():
+        activation = network.front(inputs)
+    activation = activation.clone().requires_grad_()
+    binary = len(labels) == 2
+    output = 0 if binary else labels.index(target)
+    sign = -1.0 if binary and target == labels[0] else 1.0
+    maps, logits = [], []
+    for member in network.members:
+        assert isinstance(member, Tail)
+        maps.append(_member_map(member, activation, output) * sign)
+        with torch.inference_mode():
+            logits.append(member(activation)[:, output] * sign)
+    raw = torch.stack(maps).mean(dim=0).clamp_min(0).cpu().numpy()
+    strongest = int(torch.stack(logits).mean(dim=0).argmax())
+    chosen = raw[strongest]
+    return Attribution(_in_frame(chosen, recipe, sizes[strongest]), float(chosen.max()), strongest, target)
+
+
+def _member_map(member: Tail, activation: torch.Tensor, output: int) -> torch.Tensor:
+    attribution = LayerGradCam(member, member.last_map).attribute(activation, target=output, relu_attributions=False)
+    if not isinstance(attribution, torch.Tensor) or attribution.ndim != 4:
+        raise UsageError("this backbone has no feature maps that Grad-CAM could stand on", fix="Use a convolutional backbone.")
+    return attribution.detach()[:, 0]
+
+
+def _in_frame(values: np.ndarray, recipe: Recipe, size: tuple[int, int]) -> np.ndarray:
+    """Undo the recipe's geometry: enlarge the map to the network's input, take the padding off, and undo the resize."""
+    height, width = recipe.size
+    enlarged = resize_operator(height, values.shape[0]) @ values @ resize_operator(width, values.shape[1]).T
+    resize = next(step for step in recipe.steps if isinstance(step, Resize))
+    inner = fitted_size(*size, resize)
+    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
+    cropped = enlarged[top : top + inner[0], left : left + inner[1]]
+    return np.asarray(resize_operator(size[0], inner[0]) @ cropped @ resize_operator(size[1], inner[1]).T, dtype=np.float32)

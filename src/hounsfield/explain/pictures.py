@@ -1,0 +1,39 @@
+"""Pictures of a case: the frame as the network's first window shows it, and the map laid over it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+from PIL import Image as Picture
+
+from hounsfield.core import files
+from hounsfield.core.recipe import Recipe, Window
+from hounsfield.prepare import apply_steps
+
+COLOURS = "inferno"
+STRONGEST = 0.65
+
+
+def shown(frame: np.ndarray, recipe: Recipe) -> np.ndarray:
+    """Return a conditioned frame as (height, width, 3) bytes, through the recipe's first window; colour stays colour."""
+    window = next(step for step in recipe.steps if isinstance(step, Window))
+    first = Window(windows=window.windows[:1])
+    planes = apply_steps([first], frame[None] if frame.ndim == 2 else np.moveaxis(frame, -1, 0))
+    picture = np.rint(planes * 255).astype(np.uint8)
+    return np.ascontiguousarray(np.moveaxis(np.broadcast_to(picture, (3, *picture.shape[1:])), 0, -1))
+
+
+def overlaid(picture: np.ndarray, values: np.ndarray, scale: float) -> np.ndarray:
+    """Lay a map over a picture; `scale` is the value that gets the strongest colour, and must be told beside it."""
+    share = np.clip(values / scale, 0, 1) if scale > 0 else np.zeros_like(values)
+    colour = matplotlib.colormaps[COLOURS](share)[..., :3] * 255
+    weight = (STRONGEST * share)[..., None]
+    return np.rint(picture * (1 - weight) + colour * weight).astype(np.uint8)
+
+
+def save_picture(path: Path, pixels: np.ndarray) -> None:
+    """Write (height, width, 3) bytes as PNG, without metadata."""
+    with files.replacing(path) as partial:
+        Picture.fromarray(pixels).save(partial, format="PNG")

@@ -1,0 +1,84 @@
+"""export: Bundle → ONNX, checked against the Python path on real images before it may leave."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import onnx
+import polars as pl
+
+from hounsfield.core import files
+from hounsfield.core.bundle import Bundle
+from hounsfield.core.cohort import SPLITS, Cohort
+from hounsfield.errors import ExportError, HounsfieldError
+from hounsfield.export.graph import build_graph
+from hounsfield.export.parity import Parity, check
+from hounsfield.predict import files_of, load_network, preparation_of
+from hounsfield.prepare import conditioned_frames
+from hounsfield.prepare.case import CaseFiles, Preparation, evenly_spaced
+from hounsfield.read import each
+
+IMAGES = 30
+
+
+def export(
+    bundle: Bundle,
+    cohort: Cohort,
+    folder: Path,
+    *,
+    workers: int | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Parity:
+    """Write `folder`/model.onnx and `folder`/parity.json, and attach both to the bundle.
+
+    The comparison uses images of the cohort, of its test part first.
+
+    Raises
+    ------
+    ExportError
+        If the graph does not answer as the Python path does; parity.json then says why, and no model.onnx is left.
+    """
+    files.make_folder(folder)
+    target, record = folder / "model.onnx", folder / "parity.json"
+    network = load_network(bundle, "cpu")
+    with files.replacing(folder / "model-unchecked.onnx") as partial:
+        onnx.save(build_graph(bundle, network), partial)
+    unchecked = folder / "model-unchecked.onnx"
+    try:
+        parity = check(bundle, network, unchecked, _real_images(bundle, cohort, workers, progress))
+        files.write_json(record, parity.model_dump(mode="json"))
+        if not parity.passed:
+            target.unlink(missing_ok=True)
+            raise ExportError(f"the ONNX export is refused: {parity.reason}", where=record)
+        unchecked.replace(target)
+    finally:
+        unchecked.unlink(missing_ok=True)
+    bundle.attach("model.onnx", target)
+    bundle.attach("parity.json", record)
+    return parity
+
+
+def _real_images(
+    bundle: Bundle, cohort: Cohort, workers: int | None, progress: Callable[[int, int], None] | None
+) -> list[list[np.ndarray]]:
+    tables = [cohort.part(name) for name in reversed(SPLITS)]
+    chosen: list[pl.DataFrame] = []
+    room = IMAGES
+    for table in tables:
+        if room and table.height:
+            chosen.append(table[evenly_spaced(table.height, min(room, table.height))])
+            room -= chosen[-1].height
+    jobs = [(case, preparation_of(bundle)) for case in files_of(cohort, pl.concat(chosen))]
+    found = []
+    for index, frames in each(_frames_of, jobs, workers=workers):
+        if not isinstance(frames, HounsfieldError):  # unreadable files are in quarantine already, or will be
+            found.append(frames)
+        if progress is not None:
+            progress(index + 1, len(jobs))
+    return found
+
+
+def _frames_of(job: tuple[CaseFiles, Preparation]) -> list[np.ndarray]:
+    return conditioned_frames(*job)

@@ -1,0 +1,135 @@
+"""One ONNX graph from conditioned pixel values of any height and width to calibrated probabilities."""
+
+from __future__ import annotations
+
+import io
+import json
+import logging
+import warnings
+
+import onnx
+import torch
+from onnx import TensorProto, compose, helper
+
+from hounsfield.core.bundle import Bundle
+from hounsfield.errors import ExportError
+from hounsfield.export.nodes import Nodes
+from hounsfield.export.recipe import add_recipe
+from hounsfield.models import Network
+
+OPSET = 18
+INPUT, NETWORK_INPUT, NETWORK_LOGITS = "image", "network_input", "network_logits"
+OUTPUTS = ("logits", "probabilities")
+
+
+def build_graph(bundle: Bundle, network: Network) -> onnx.ModelProto:
+    """Return the checked ONNX model of a bundle.
+
+    Its input `image` is float32 of conditioned values (for CT: Hounsfield units): (n, 1 or 3, height, width), or
+    (n, slices, 1 or 3, height, width) where the plan takes several slices of a case. Its outputs `logits` and
+    `probabilities` are (n, outputs), calibrated, in the order of the bundle's outputs.
+
+    Raises
+    ------
+    ExportError
+        If the network has no ONNX form.
+    """
+    slices = bundle.plan.slices.value
+    channels = 3 if bundle.plan.conditioning.value == "colour" else 1
+    before, after = Nodes("recipe/"), Nodes("calibration/")
+    frames = INPUT if slices == 1 else _flattened(before, slices, channels)
+    prepared = add_recipe(before, frames, bundle.recipe, channels)
+    before.nodes.append(helper.make_node("Identity", [prepared], [NETWORK_INPUT], name="recipe/end"))
+    leading = ["n"] if slices == 1 else ["n", slices]
+    height, width = bundle.recipe.size
+    front = _model(
+        before, "recipe", [(INPUT, [*leading, channels, "height", "width"])],
+        [(NETWORK_INPUT, ["frames", bundle.plan.channels.value, height, width])],
+    )  # fmt: skip
+    count = len(bundle.outputs)
+    _add_calibration(after, bundle, slices, count)
+    back = _model(after, "calibration", [(NETWORK_LOGITS, ["frames", count])], [(name, ["n", count]) for name in OUTPUTS])
+    middle = _network(network, bundle)
+    model = compose.merge_models(front, middle, io_map=[(NETWORK_INPUT, NETWORK_INPUT)], name="hounsfield")
+    model = compose.merge_models(model, back, io_map=[(NETWORK_LOGITS, NETWORK_LOGITS)], name="hounsfield")
+    model.producer_name = "hounsfield"
+    del model.metadata_props[:]
+    helper.set_model_props(model, metadata(bundle))
+    onnx.checker.check_model(model, full_check=True)
+    return model
+
+
+def metadata(bundle: Bundle) -> dict[str, str]:
+    """Return what a graph says of itself: how to make its input and what its output means."""
+    calibration = bundle.calibration
+    return {
+        "core_digest": bundle.core_digest,
+        "labels": json.dumps(bundle.labels),
+        "outputs": json.dumps(bundle.outputs),
+        "positive": json.dumps(bundle.positive),
+        "unit": bundle.plan.unit.value,
+        "conditioning": bundle.plan.conditioning.value,
+        "slices": str(bundle.plan.slices.value),
+        "threshold": json.dumps(calibration.threshold),
+        "operating_point": calibration.operating_point,
+        "recipe": json.dumps(bundle.recipe.model_dump(mode="json")),
+    }
+
+
+def _flattened(nodes: Nodes, slices: int, channels: int) -> str:
+    height, width = nodes.side(INPUT, 3), nodes.side(INPUT, 4)
+    sides = [nodes.op("Unsqueeze", side, nodes.vector(0)) for side in (height, width)]
+    shape = nodes.op("Concat", nodes.vector(-1, channels), *sides, axis=0)
+    return nodes.op("Reshape", INPUT, shape)
+
+
+def _add_calibration(nodes: Nodes, bundle: Bundle, slices: int, count: int) -> None:
+    logits = NETWORK_LOGITS
+    if slices > 1:
+        grouped = nodes.op("Reshape", logits, nodes.vector(-1, slices, count))
+        logits = nodes.op("ReduceMean", grouped, nodes.vector(1), keepdims=0)
+    nodes.nodes.append(helper.make_node("Identity", [logits], [OUTPUTS[0]], name="calibration/logits"))
+    scaled = nodes.op("Div", logits, nodes.real(bundle.calibration.temperature))
+    moved = nodes.op("Add", scaled, nodes.real(bundle.calibration.offsets))
+    kind = ("Sigmoid", {}) if count == 1 else ("Softmax", {"axis": 1})
+    nodes.nodes.append(helper.make_node(kind[0], [moved], [OUTPUTS[1]], name="calibration/link", **kind[1]))
+
+
+def _network(network: Network, bundle: Bundle) -> onnx.ModelProto:
+    example = torch.zeros(2, bundle.plan.channels.value, *bundle.recipe.size)
+    levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "torch.export")}
+    for name in levels:
+        logging.getLogger(name).setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            program = torch.onnx.export(
+                network.cpu().eval(), (example,), input_names=[NETWORK_INPUT], output_names=[NETWORK_LOGITS], dynamo=True,
+                opset_version=OPSET, dynamic_shapes=({0: torch.export.Dim("frames")},), external_data=False, verbose=False,
+            )  # fmt: skip
+            buffer = io.BytesIO()
+            assert program is not None
+            program.save(buffer)
+    except Exception as error:  # the exporter has many kinds of its own; for the user they mean one thing
+        raise ExportError(f"the network has no ONNX form: {type(error).__name__}", fix="Use another backbone.") from error
+    finally:
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
+    model = onnx.load_from_string(buffer.getvalue())
+    del model.metadata_props[:]
+    for node in model.graph.node:
+        del node.metadata_props[:]  # they hold source paths of this machine
+        node.doc_string = ""
+    for value in [*model.graph.input, *model.graph.output, *model.graph.value_info]:
+        del value.metadata_props[:]
+    return compose.add_prefix(model, "network/", rename_inputs=False, rename_outputs=False)
+
+
+def _model(
+    nodes: Nodes, name: str, inputs: list[tuple[str, list[str | int]]], outputs: list[tuple[str, list[str | int]]]
+) -> onnx.ModelProto:
+    def values(of: list[tuple[str, list[str | int]]]) -> list[onnx.ValueInfoProto]:
+        return [helper.make_tensor_value_info(name, TensorProto.FLOAT, shape) for name, shape in of]
+
+    graph = helper.make_graph(nodes.nodes, name, values(inputs), values(outputs), initializer=nodes.constants)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=10)

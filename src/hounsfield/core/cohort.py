@@ -180,25 +180,28 @@ class Cohort:
             (private / "crosswalk.parquet").chmod(0o600)
 
     @classmethod
-    def load(cls, folder: Path) -> Cohort:
-        """Read what `save` wrote.
+    def load(cls, folder: Path, *, private: bool = True) -> Cohort:
+        """Read what `save` wrote; with `private` false, leave the crosswalk alone.
 
         Raises
         ------
         UsageError
-            If the folder holds no cohort.
+            If the folder holds no cohort, or a file of it is damaged.
         """
         path = folder / "cohort.parquet"
         if not path.exists():
             raise UsageError("there is no cohort here", where=folder, fix="Make one with: hounsfield scan IMAGES --out RUN")
-        table, meta = _read(path)
-        about = About.model_validate(json.loads(meta["hounsfield"]))
-        aside = pl.read_csv(folder / "quarantine.csv", schema=QUARANTINE)
-        crosswalk, root = None, None
-        if (folder / "private" / "crosswalk.parquet").exists():
-            crosswalk, private = _read(folder / "private" / "crosswalk.parquet")
-            root = Path(private["root"])
-        return cls(table, about, aside, crosswalk, root)
+        try:
+            table, meta = _read(path)
+            about = About.model_validate(json.loads(meta["hounsfield"]))
+            aside = pl.read_csv(folder / "quarantine.csv", schema=QUARANTINE)
+            crosswalk, root = None, None
+            if private and (folder / "private" / "crosswalk.parquet").exists():
+                crosswalk, known = _read(folder / "private" / "crosswalk.parquet")
+                root = Path(known["root"])
+            return cls(table, about, aside, crosswalk, root)
+        except (OSError, ValueError, TypeError, KeyError, pl.exceptions.PolarsError) as error:
+            raise UsageError("this is not a cohort", where=path, fix="Scan the images again.") from error
 
     def __str__(self) -> str:
         parts = ", ".join(f"{count} {name}" for name, count in self.parts.items())

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import polars as pl
-import pyarrow.parquet as pq
 from pydantic import ValidationError
 
 from hounsfield.core import Calibration, Cohort, Plan, Predictions, files
@@ -70,7 +68,7 @@ def gather(run: Path) -> Found:
     PlanError, PredictionsError, BundleError
         Likewise, for a plan, predictions, a bundle.
     """
-    cohort = _cohort(run)
+    cohort = Cohort.load(run, private=False)  # a report must not know whose images they were
     plan = Plan.load(run / "plan.yaml")
     judged, set_aside = _predictions(run / "predictions")
     panels = _json(run / "explain" / "panels.json", list)
@@ -87,23 +85,6 @@ def gather(run: Path) -> Found:
         manifest=_json(run / "bundle" / "manifest.json", dict),
         calibration=_calibration(run / "bundle" / CALIBRATION),
     )
-
-
-def _cohort(run: Path) -> Cohort:
-    """The cohort without its private crosswalk, which `Cohort.load` would read as well and a report must not."""
-    path = run / "cohort.parquet"
-    if not path.exists():
-        raise UsageError("there is no cohort here", where=run, fix="Make one with: hounsfield scan IMAGES --out RUN")
-    try:
-        arrow = pq.read_table(path)
-        about = About.model_validate(json.loads(arrow.schema.metadata[b"hounsfield"]))
-        table = pl.from_arrow(arrow)
-        assert isinstance(table, pl.DataFrame)
-        aside = run / "quarantine.csv"
-        listed = pl.read_csv(aside, schema=QUARANTINE) if aside.exists() else pl.DataFrame(schema=QUARANTINE)
-        return Cohort(table, about, listed)
-    except (OSError, ValueError, TypeError, KeyError, pl.exceptions.PolarsError) as error:
-        raise UsageError("this is not a cohort", where=path, fix="Scan the images again.") from error
 
 
 def _predictions(folder: Path) -> tuple[dict[str, Predictions], list[str]]:

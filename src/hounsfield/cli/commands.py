@@ -1,0 +1,3 @@
+"""All commands, in the order of their use; importing a command's module registers it."""
+
+from hounsfield.cli import run, demo, scan, plan, train, predict, evaluate, explain, export, show, doctor  # noqa: F401, I001  # fmt: skip

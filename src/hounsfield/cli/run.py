@@ -1,0 +1,50 @@
+"""hounsfield run"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hounsfield.cli import options as opt
+from hounsfield.cli.app import app, console
+from hounsfield.cli.console import Bars
+from hounsfield.cohort import Labelling, Stated
+from hounsfield.pipeline.run import External, run_all
+from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
+
+ExternalCentre = Annotated[list[str] | None, typer.Option("--external", help="NAME=FOLDER of another centre; can be repeated.")]
+
+
+@app.command(epilog="Example: `hounsfield run images --labels labels.csv --out runs/first`")
+def run(
+    images: opt.Images,
+    out: opt.Out,
+    labels: opt.Labels = None,
+    key: opt.Key = None,
+    label: opt.Label = None,
+    positive: opt.Positive = None,
+    patient_pattern: opt.PatientPattern = None,
+    folds: opt.Folds = 0,
+    seed: opt.Seed = 0,
+    external: ExternalCentre = None,
+    site: opt.Site = None,
+    modality: opt.Modality = None,
+    body_part: opt.BodyPart = None,
+    key_file: opt.KeyFile = None,
+    side_free: opt.SideFree = False,
+    loss: opt.LossName = "cross-entropy",
+    backbone: opt.Backbone = None,
+    weights: opt.WeightsFrom = None,
+    set_: opt.Set = None,
+    device: opt.Device = "auto",
+    workers: opt.Workers = None,
+) -> None:
+    """Everything in order: scan, plan, train, predict, explain, export, evaluate, report. The same command resumes."""
+    labelling = Labelling(labels, key, label, positive, patient_pattern)
+    scanning = ScanOptions(images, labelling, Stated(site, modality, body_part), folds, seed, key_file)
+    planning = PlanOptions(side_free, loss, opt.decisions(set_, backbone, weights, seed))
+    centres = {name: External(folder, labelling) for name, folder in opt.externals(external).items()}
+    with Bars(console) as bars:
+        result = run_all(out, scanning, planning, Machine(device, workers, bars), centres)
+    console.print(f"report: {result.report}", soft_wrap=True)

@@ -1,0 +1,93 @@
+"""demo: generate a cohort of two simulated centres, then everything that `run` does, offline."""
+
+from __future__ import annotations
+
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+
+from hounsfield.cohort import Labelling, Stated
+from hounsfield.core import files
+from hounsfield.core.bundle import Bundle
+from hounsfield.core.cohort import Cohort
+from hounsfield.errors import UsageError
+from hounsfield.explain import explain
+from hounsfield.phantom import generate
+from hounsfield.pipeline.folder import RunFolder
+from hounsfield.pipeline.run import External, run_all
+from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
+from hounsfield.prepare.case import evenly_spaced
+from hounsfield.read import read_headers
+
+CENTRES = ("centre-a", "centre-b")
+
+
+@dataclass(frozen=True)
+class Hits:
+    """How often a point lies in the nodule that is known to be there, over the positive cases of the test part."""
+
+    cases: int
+    peak: int
+    centre: int
+
+    def __str__(self) -> str:
+        return f"Grad-CAM's peak lies in the nodule in {self.peak} of {self.cases} test cases, the image centre in {self.centre}"
+
+
+def demo(out: Path, machine: Machine, *, patients: tuple[int, int] = (160, 60), slices: int = 8, seed: int = 0) -> RunFolder:
+    """Generate `out`/images and run on it: centre A trains and tests, centre B is the external centre.
+
+    The phantom shows where every nodule is, so the maps can be checked; the count is in `out`/demo.json.
+    """
+    files.make_folder(out)
+    images = out / "images"
+    marker = images / "truth.json"
+    machine.reporter.stage("phantom")
+    if not marker.exists():
+        if images.exists():
+            shutil.rmtree(images)
+        made = generate(
+            images, patients_a=patients[0], patients_b=patients[1], slices=slices, seed=seed,
+            progress=machine.reporter.bar("simulating patients"),
+        )  # fmt: skip
+        machine.reporter.say(f"{patients[0]} patients of centre A, {patients[1]} of centre B, and {len(made.planted)} files to put aside")
+    labelling = Labelling(table=images / "labels.csv", label="nodule")
+    options = ScanOptions(images / CENTRES[0], labelling, Stated(site="A"), seed=seed, key_file=out / "private" / "demo.key")
+    run = run_all(out, options, PlanOptions(), machine, {"B": External(images / CENTRES[1], labelling)})
+    hits = nodule_hits(run, marker, machine)
+    files.write_json(out / "demo.json", {"cases": hits.cases, "peak_in_nodule": hits.peak, "centre_in_nodule": hits.centre})
+    machine.reporter.say(str(hits))
+    return run
+
+
+def nodule_hits(run: RunFolder, truth: Path, machine: Machine) -> Hits:
+    """Count, over the positive test cases, how often the peak of Grad-CAM and the image centre lie in the nodule."""
+    machine.reporter.stage("where does it look?")
+    bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
+    if cohort.crosswalk is None or bundle.positive is None:
+        raise UsageError("the phantom's truth can only be held against a run with its crosswalk", where=run.path)
+    positives = cohort.part("test").filter(pl.col("label") == bundle.positive)
+    known = {uid: cut for nodule in files.read_json(truth).values() if nodule for uid, cut in nodule["slices"].items()}
+    found = explain(
+        bundle, cohort, dict.fromkeys(positives["case"].to_list(), bundle.positive), device=machine.device, workers=machine.workers,
+        progress=machine.reporter.bar("Grad-CAM"),
+    )  # fmt: skip
+    cases = dict(positives.select("case", "files").iter_rows())
+    peak = centre = 0
+    for one in found:
+        keys = cases[one.case]
+        shown = evenly_spaced(len(keys), bundle.plan.slices.value)[one.attribution.slice]
+        cut = known.get(read_headers(cohort.locate([keys[shown]])[0][0])[0].sop_uid)
+        height, width = one.attribution.values.shape
+        place = np.unravel_index(int(one.attribution.values.argmax()), (height, width))
+        peak += _inside(cut, float(place[0]), float(place[1]))
+        centre += _inside(cut, (height - 1) / 2, (width - 1) / 2)
+    return Hits(len(found), peak, centre)
+
+
+def _inside(cut: dict[str, float] | None, row: float, column: float) -> bool:
+    """Say whether a point lies in the nodule's cut through a slice; a slice without the nodule has none."""
+    return cut is not None and np.hypot(row - cut["row"], column - cut["column"]) <= cut["radius_px"]

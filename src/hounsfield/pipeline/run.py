@@ -1,0 +1,55 @@
+"""run: every stage in order, in one run folder; what is done stays done, so that the same command goes on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hounsfield.cohort import Labelling
+from hounsfield.core.cohort import Cohort
+from hounsfield.errors import ExportError
+from hounsfield.pipeline import stages
+from hounsfield.pipeline.folder import RunFolder
+from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
+
+
+@dataclass(frozen=True)
+class External:
+    """Another centre: its images, and its labels where they are not in a labels.csv or folders of its own."""
+
+    images: Path
+    labelling: Labelling = field(default_factory=Labelling)
+
+
+def run_all(
+    out: Path,
+    options: ScanOptions,
+    plan: PlanOptions,
+    machine: Machine,
+    externals: Mapping[str, External] | None = None,
+) -> RunFolder:
+    """Scan, plan, train, predict, explain, export, evaluate and report.
+
+    An export that is refused does not stop the report, which then says why.
+
+    Raises
+    ------
+    HounsfieldError
+        For whatever a stage cannot do; see there.
+    """
+    run = RunFolder(out)
+    stages.scan_stage(run, options, machine, anew=False)
+    stages.plan_stage(run, plan, machine, anew=False)
+    stages.train_stage(run, machine)
+    if Cohort.load(run.path).part("test").height:
+        stages.predict_stage(run, machine)
+    for name, external in (externals or {}).items():
+        stages.external_stage(run, name, external.images, external.labelling, machine, options.key_file)
+    stages.explain_stage(run, machine)
+    try:
+        stages.export_stage(run, machine)
+    except ExportError as error:
+        machine.reporter.say(f"not exported: {error.what}")
+    stages.report_stage(run, machine)
+    return run

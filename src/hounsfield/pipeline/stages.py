@@ -1,0 +1,297 @@
+"""Each stage on a run folder: read what it needs, do it unless it is done, write the result, say it in a line."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from hounsfield.cohort import Labelling, Stated, scan, scan_for_prediction
+from hounsfield.core import files
+from hounsfield.core.bundle import Bundle
+from hounsfield.core.cohort import Cohort
+from hounsfield.core.digest import digest
+from hounsfield.core.plan import Plan
+from hounsfield.core.predictions import Predictions
+from hounsfield.errors import UsageError
+from hounsfield.evaluate import Evaluation
+from hounsfield.explain import explain, most_confident, panel_facts, write_panels
+from hounsfield.export import Parity, export
+from hounsfield.pipeline.folder import RunFolder
+from hounsfield.pipeline.reporter import SILENT, Reporter
+from hounsfield.plan import make_plan
+from hounsfield.predict import bundle_at, predict
+from hounsfield.report import write_report
+from hounsfield.train import train
+
+
+@dataclass(frozen=True)
+class ScanOptions:
+    """Everything that decides what a cohort will be, beside the files themselves."""
+
+    images: Path
+    labelling: Labelling = field(default_factory=Labelling)
+    stated: Stated = field(default_factory=Stated)
+    folds: int = 0
+    seed: int = 0
+    key_file: Path | None = None
+
+    @property
+    def digest(self) -> str:
+        table = self.labelling.table
+        content = asdict(self) | {"images": str(self.images.resolve()), "key_file": str(self.key_file)}
+        content["labelling"] = asdict(self.labelling) | {"table": str(table.resolve()) if table else None}
+        content["table"] = [table.stat().st_size, table.stat().st_mtime_ns] if table and table.exists() else None
+        return digest(content)
+
+
+@dataclass(frozen=True)
+class PlanOptions:
+    """What the user decided before the planner did."""
+
+    side_free: bool = False
+    loss: str = "cross-entropy"
+    decisions: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def digest(self) -> str:
+        return digest({"side_free": self.side_free, "loss": self.loss, "decisions": dict(self.decisions)})
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where it runs: device, worker processes (None: one per core), and who hears of it."""
+
+    device: str = "auto"
+    workers: int | None = None
+    reporter: Reporter = SILENT
+
+
+def scan_stage(run: RunFolder, options: ScanOptions, machine: Machine, *, anew: bool = True) -> Cohort:
+    """Scan into the run folder; with `anew` false, keep a cohort that was scanned with the same options."""
+    machine.reporter.stage("scan")
+    files.make_folder(run.path)
+    if not anew and run.recall("scan") == options.digest and (run.path / "cohort.parquet").exists():
+        cohort = Cohort.load(run.path)
+        machine.reporter.say(f"{cohort} (scanned before)")
+        return cohort
+    with run.timed("scan"):
+        cohort = scan(
+            options.images, options.labelling, folds=options.folds, seed=options.seed, stated=options.stated,
+            key_file=options.key_file, workers=machine.workers, progress=machine.reporter.bar("reading headers"),
+        )  # fmt: skip
+    cohort.save(run.path)
+    run.remember("scan", options.digest)
+    _tell_cohort(cohort, machine.reporter)
+    return cohort
+
+
+def plan_stage(run: RunFolder, options: PlanOptions, machine: Machine, *, anew: bool = True) -> Plan:
+    """Plan; with `anew` false, keep the plan.yaml that is there (perhaps edited) if it is this cohort's and no option changed."""
+    machine.reporter.stage("plan")
+    cohort = Cohort.load(run.path)
+    if not anew and run.plan.exists():
+        plan = Plan.load(run.plan)
+        if plan.cohort == cohort.digest and run.recall("plan") == options.digest:
+            machine.reporter.say(f"{plan} (from {run.plan.name})")
+            return plan
+    with run.timed("plan"):
+        plan = make_plan(
+            cohort, side_free=options.side_free, loss=options.loss, workers=machine.workers, device=machine.device, **options.decisions
+        )
+    plan.save(run.plan)
+    run.remember("plan", options.digest)
+    machine.reporter.say(str(plan))
+    for name in ("windows", "size", "augmentation", "frozen", "loss", "cost"):
+        machine.reporter.say(f"  {name}: {plan.decisions[name].reason}")
+    return plan
+
+
+def train_stage(run: RunFolder, machine: Machine, *, anew: bool = False) -> Bundle:
+    """Train and seal; a bundle that this plan gave before is kept, an interrupted training goes on."""
+    reporter = machine.reporter
+    reporter.stage("train")
+    cohort, plan = Cohort.load(run.path), Plan.load(run.plan)
+    if not anew and run.bundle.is_dir():
+        bundle = Bundle.load(run.bundle)
+        if bundle.plan.digest == plan.digest:
+            reporter.say(f"{bundle} (trained before)")
+            return bundle
+    bars: dict[str, Any] = {}
+
+    def progress(what: str, done: int, total: int) -> None:
+        if what not in bars:
+            bars[what] = reporter.bar(what)
+        bars[what](done, total)
+
+    with run.timed("train"):
+        result = train(
+            cohort, plan, run.path, device=machine.device, workers=machine.workers, progress=progress,
+            news=lambda member, news: reporter.epoch(member, plan.members.value, news),
+        )  # fmt: skip
+    _keep_cohort(run, cohort, result.cohort, reporter)
+    if result.out_of_fold is not None:
+        result.out_of_fold.save(run.predictions("folds"))
+        reporter.say(f"{result.out_of_fold}")
+    reporter.say(str(result.bundle))
+    calibration = result.bundle.calibration
+    cut = "" if calibration.threshold is None else f", threshold {calibration.threshold:.3f} ({calibration.operating_point})"
+    note = f"; {calibration.note}" if calibration.note else ""
+    reporter.say(f"  temperature {calibration.temperature:.2f}{cut}, fitted on {calibration.fitted_on} ({calibration.cases} cases){note}")
+    return result.bundle
+
+
+def predict_stage(run: RunFolder, machine: Machine, part: str = "test") -> Predictions:
+    """Predict a part of the run's own cohort through its sealed bundle."""
+    machine.reporter.stage("predict")
+    bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
+    known = _predicted_before(run.predictions(part), bundle)
+    if known is not None:
+        machine.reporter.say(f"{known} (predicted before)")
+        return known
+    with run.timed("predict"):
+        predictions, after = predict(
+            bundle, cohort, part, device=machine.device, workers=machine.workers, progress=machine.reporter.bar(f"predicting {part}")
+        )
+    _keep_cohort(run, cohort, after, machine.reporter)
+    predictions.save(run.predictions(part))
+    machine.reporter.say(str(predictions))
+    return predictions
+
+
+def predict_folder(
+    place: Path, images: Path, out: Path, labelling: Labelling, machine: Machine, key_file: Path | None = None
+) -> Path:
+    """Predict any folder of images with a bundle (or the bundle of a run folder) and write the table, Parquet or CSV."""
+    machine.reporter.stage("predict")
+    bundle = bundle_at(place)
+    if out.suffix not in (".parquet", ".csv"):
+        raise UsageError(f"predictions are written as .parquet or .csv, not {out.suffix!r}", where=out)
+    cohort = scan_for_prediction(
+        images, bundle.labels, bundle.positive, labelling, key_file=key_file, workers=machine.workers,
+        progress=machine.reporter.bar("reading headers"),
+    )  # fmt: skip
+    predictions, after = predict(
+        bundle, cohort, name=out.stem, device=machine.device, workers=machine.workers, progress=machine.reporter.bar("predicting")
+    )
+    if out.suffix == ".parquet":
+        predictions.save(out)
+    else:
+        with files.replacing(out) as partial:
+            predictions.table.write_csv(partial)
+    machine.reporter.say(f"{predictions}")
+    for item, kind, _, reason in after.quarantine.iter_rows():
+        machine.reporter.say(f"  not predicted: {kind} {item}: {reason}")
+    return out
+
+
+def external_stage(run: RunFolder, name: str, images: Path, labelling: Labelling, machine: Machine, key_file: Path | None) -> Predictions:
+    """Scan another centre and predict it with the sealed bundle; nothing is refitted."""
+    machine.reporter.stage(f"external centre {name}")
+    if not name.replace("-", "").replace("_", "").isalnum():
+        raise UsageError(f"{name!r} cannot name a centre", fix="Use letters, digits, - and _.")
+    bundle = Bundle.load(run.bundle)
+    table = labelling if labelling.table else Labelling(table=_own_table(images), patient_pattern=labelling.patient_pattern)
+    with run.timed(f"external-{name}"):
+        cohort = scan_for_prediction(
+            images, bundle.labels, bundle.positive, table, stated=Stated(site=name), key_file=key_file, workers=machine.workers,
+            progress=machine.reporter.bar("reading headers"),
+        )  # fmt: skip
+        predictions, after = predict(
+            bundle, cohort, "test", name=f"external-{name}", device=machine.device, workers=machine.workers,
+            progress=machine.reporter.bar(f"predicting {name}"),
+        )  # fmt: skip
+    after.save(files.make_folder(run.external(name)))
+    predictions.save(run.predictions(f"external-{name}"))
+    machine.reporter.say(f"{after}")
+    machine.reporter.say(f"{predictions}")
+    return predictions
+
+
+def explain_stage(run: RunFolder, machine: Machine, cases: Mapping[str, str | None] | None = None) -> Path:
+    """Explain chosen cases (case → label or None for the decided one), by default the most confident right and wrong ones."""
+    machine.reporter.stage("explain")
+    bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
+    predictions = main_predictions(run)
+    decided = dict(predictions.table.select("case", "decision").iter_rows())
+    if cases is None:
+        chosen = most_confident(predictions)
+    else:
+        truth = dict(predictions.table.select("case", "truth").iter_rows())
+        strange = [case for case in cases if case not in decided]
+        if strange:
+            raise UsageError(f"{strange[0]} has no prediction in {predictions.task.name}", fix="List cases with: hounsfield show RUN --cases")
+        chosen = [(case, "right" if truth[case] == decided[case] else "wrong") for case in cases]
+    targets = {case: (cases or {}).get(case) or decided[case] for case, _ in chosen}
+    with run.timed("explain"):
+        found = explain(
+            bundle, cohort, targets, device=machine.device, workers=machine.workers, progress=machine.reporter.bar("Grad-CAM")
+        )
+        panels = write_panels(run.explain, bundle, found, panel_facts(predictions, chosen))
+    machine.reporter.say(f"Grad-CAM of {len(found)} cases in {run.explain}")
+    return panels
+
+
+def export_stage(run: RunFolder, machine: Machine) -> Parity:
+    """Export to ONNX, refused unless it answers as the Python path does."""
+    machine.reporter.stage("export")
+    bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
+    with run.timed("export"):
+        parity = export(bundle, cohort, run.export, workers=machine.workers, progress=machine.reporter.bar("reading images"))
+    machine.reporter.say(str(parity))
+    return parity
+
+
+def report_stage(run: RunFolder, machine: Machine, resamples: int = 2000) -> Path:
+    """Judge all predictions of the run and write the report."""
+    machine.reporter.stage("evaluate")
+    page = write_report(run.path, resamples=resamples)
+    content = files.read_json(page.with_name("report.json"))
+    for evaluation in content["evaluations"].values():
+        machine.reporter.say(str(Evaluation.from_dict(evaluation)))
+    for drop in content.get("drops", []):
+        machine.reporter.say(drop["sentence"])
+    for warning in content.get("warnings", []):
+        machine.reporter.say(f"  note: {warning}")
+    return page
+
+
+def main_predictions(run: RunFolder) -> Predictions:
+    """Return the run's own predictions: of the test part, or else out of fold."""
+    name = next((name for name in ("test", "folds") if run.predictions(name).exists()), "test")
+    return Predictions.load(run.predictions(name))
+
+
+def _predicted_before(path: Path, bundle: Bundle) -> Predictions | None:
+    if not path.exists():
+        return None
+    found = Predictions.load(path)
+    return found if found.task.bundle == bundle.core_digest else None
+
+
+def _keep_cohort(run: RunFolder, before: Cohort, after: Cohort, reporter: Reporter) -> None:
+    count = after.quarantine.height - before.quarantine.height
+    if count:
+        after.save(run.path)
+        reporter.say(f"{count} more item(s) went to quarantine; see {run.path / 'quarantine.csv'}")
+
+
+def _own_table(images: Path) -> Path | None:
+    found = (images if images.is_dir() else images.parent) / "labels.csv"
+    return found if found.exists() else None
+
+
+def _tell_cohort(cohort: Cohort, reporter: Reporter) -> None:
+    reporter.say(str(cohort))
+    about = cohort.about
+    key = f", matched by {about.key_column}" if about.key_column else ""
+    reporter.say(f"  a case is one {about.unit}; labels from {about.label_column}{key}; patients from {about.patients_from}")
+    for note in about.notes:
+        reporter.say(f"  {note}")
+    reporter.say(f"  {about.split_sentence}")
+    counts = cohort.quarantine.group_by("kind", "reason").agg(pl.len().alias("count")).sort("count", descending=True)
+    for kind, reason, count in counts.head(8).iter_rows():
+        reporter.say(f"  quarantine: {count} {kind}(s): {reason}")

@@ -1,0 +1,158 @@
+"""The verbs of the Python interface: plain arguments in, the six types out. The command line is a shell over the stages."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hounsfield.cohort import Labelling, Stated
+from hounsfield.cohort import scan as scan_files
+from hounsfield.cohort import scan_for_prediction
+from hounsfield.core import Bundle, Cohort, Image, Plan, Predictions
+from hounsfield.errors import UsageError
+from hounsfield.evaluate import Evaluation
+from hounsfield.evaluate import evaluate as judge
+from hounsfield.explain import Explanation
+from hounsfield.explain import explain as explain_cases
+from hounsfield.export import Parity
+from hounsfield.export import export as export_bundle
+from hounsfield.pipeline.demo import demo as demonstrate
+from hounsfield.pipeline.doctor import Finding
+from hounsfield.pipeline.doctor import doctor as look
+from hounsfield.pipeline.run import External, run_all
+from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
+from hounsfield.plan import make_plan
+from hounsfield.predict import predict as predict_part
+from hounsfield.read import Source, read_image
+from hounsfield.report import write_report
+from hounsfield.train import train as train_bundle
+
+Place = str | Path
+
+
+def read(path: Place, member: str | None = None) -> Image:
+    """Read one file as an Image in physical values; `member` names an image inside an .npz, such as "train/12"."""
+    return read_image(Source(Path(path), member))
+
+
+def scan(
+    images: Place,
+    labels: Place | None = None,
+    *,
+    out: Place | None = None,
+    key: str | None = None,
+    label: str | None = None,
+    positive: str | None = None,
+    patient_pattern: str | None = None,
+    folds: int = 0,
+    seed: int = 0,
+    site: str | None = None,
+    modality: str | None = None,
+    body_part: str | None = None,
+    key_file: Place | None = None,
+) -> Cohort:
+    """Scan a folder of images and join its labels; see `hounsfield.cohort.scan`. `out` also writes it as files."""
+    cohort = scan_files(
+        Path(images), Labelling(_path(labels), key, label, positive, patient_pattern), folds=folds, seed=seed,
+        stated=Stated(site, modality, body_part), key_file=_path(key_file),
+    )  # fmt: skip
+    if out is not None:
+        cohort.save(Path(out))
+    return cohort
+
+
+def plan(cohort: Cohort, *, out: Place | None = None, side_free: bool = False, loss: str = "cross-entropy", **decisions: Any) -> Plan:
+    """Plan a run; `decisions` are taken as given (`backbone="resnet50"`). `out` is the run folder to write plan.yaml in."""
+    made = make_plan(cohort, side_free=side_free, loss=loss, **decisions)
+    if out is not None:
+        made.save(Path(out) / "plan.yaml")
+    return made
+
+
+def train(cohort: Cohort, plan: Plan, out: Place, *, device: str = "auto") -> Bundle:
+    """Train in the run folder `out` and return the sealed bundle; out-of-fold predictions, if any, are written there."""
+    result = train_bundle(cohort, plan, Path(out), device=device)
+    if result.out_of_fold is not None:
+        result.out_of_fold.save(Path(out) / "predictions" / "folds.parquet")
+    return result.bundle
+
+
+def predict(bundle: Bundle, images: Cohort | Place, part: str = "test", *, device: str = "auto") -> Predictions:
+    """Predict a part of a cohort, or every image of a folder, through the sealed bundle."""
+    cohort = images if isinstance(images, Cohort) else scan_for_prediction(Path(images), bundle.labels, bundle.positive)
+    return predict_part(bundle, cohort, part, device=device)[0]
+
+
+def evaluate(predictions: Predictions, *, resamples: int = 2000, seed: int = 0) -> Evaluation:
+    """Hold predictions against the truth: measures with 95% intervals from a bootstrap over patients."""
+    return judge(predictions, resamples=resamples, seed=seed)
+
+
+def explain(bundle: Bundle, cohort: Cohort, cases: Sequence[str] | Mapping[str, str], *, device: str = "auto") -> list[Explanation]:
+    """Return Grad-CAM for cases; a mapping says for which label, a list takes the positive (or the last) one."""
+    wanted = dict(cases) if isinstance(cases, Mapping) else dict.fromkeys(cases, bundle.positive or bundle.labels[-1])
+    return explain_cases(bundle, cohort, wanted, device=device)
+
+
+def export(bundle: Bundle, cohort: Cohort, out: Place) -> Parity:
+    """Write `out`/model.onnx, refused unless it answers as the Python path does on real images of the cohort."""
+    return export_bundle(bundle, cohort, Path(out))
+
+
+def report(run: Place, *, resamples: int = 2000) -> Path:
+    """Write the report of a run folder and return the page's path."""
+    return write_report(Path(run), resamples=resamples)
+
+
+def run(
+    images: Place,
+    labels: Place | None = None,
+    *,
+    out: Place,
+    folds: int = 0,
+    external: Mapping[str, Place] | None = None,
+    device: str = "auto",
+    **decisions: Any,
+) -> Path:
+    """Do everything in order and return the path of the report; `external` maps a centre's name to its folder."""
+    labelling = Labelling(_path(labels))
+    externals = {name: External(Path(place), labelling) for name, place in (external or {}).items()}
+    options = ScanOptions(Path(images), labelling, folds=folds)
+    return run_all(Path(out), options, PlanOptions(decisions=decisions), Machine(device), externals).report
+
+
+def demo(out: Place = "runs/demo", *, device: str = "auto") -> Path:
+    """Generate a cohort of two simulated centres, run on it, and return the path of the report."""
+    return demonstrate(Path(out), Machine(device)).report
+
+
+def show(place: Place) -> str:
+    """Return in one line what a run folder, bundle, cohort, plan or table of predictions is.
+
+    Raises
+    ------
+    UsageError
+        If the place holds none of them.
+    """
+    path = Path(place)
+    if path.suffix == ".parquet" and path.name != "cohort.parquet":
+        return str(Predictions.load(path))
+    if path.name == "plan.yaml":
+        return str(Plan.load(path))
+    if (path / "manifest.json").exists():
+        return str(Bundle.load(path))
+    if (path / "cohort.parquet").exists():
+        return str(Cohort.load(path, private=False))
+    if path.is_file():
+        return str(read(path))
+    raise UsageError("there is nothing of ours here", where=path, fix="Give a run folder, a bundle, predictions, or an image.")
+
+
+def doctor() -> list[Finding]:
+    """Look at this machine: decoders, device, threads, weights at hand, and what is missing."""
+    return look()
+
+
+def _path(place: Place | None) -> Path | None:
+    return None if place is None else Path(place)

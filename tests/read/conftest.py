@@ -1,8 +1,7 @@
-"""What the tests of `read` share: the real data, and a writer of small DICOM files."""
+"""What the tests of `read` share: a writer of small DICOM files."""
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -14,16 +13,7 @@ from pydicom.config import disable_value_validation
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import CTImageStorage, ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
 
-ROOT = Path(__file__).parents[2]
 NAME, PATIENT, UID = "Doe^Jane", "MRN-778899", "1.2.826.0.1.3680043.8.498.77889900"
-
-
-@pytest.fixture(scope="session")
-def data() -> Path:
-    path = Path(os.environ.get("HOUNSFIELD_DATA", ROOT / "../shared/data"))
-    if not path.exists():
-        pytest.skip("no real data here: set HOUNSFIELD_DATA")
-    return path
 
 
 @pytest.fixture

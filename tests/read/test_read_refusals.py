@@ -170,7 +170,7 @@ def test_random_damage_never_raises_anything_else(write) -> None:
             try:
                 read(path)
             except ReadError as error:
-                assert not any(secret in f"{error.what} {error.fix}" for secret in SECRETS)
+                assert not any(secret in f"{error.what} {error.fix}" for secret in SECRETS)  # noqa: PT017
 
 
 def _relabelled(path: Path, syntax: str) -> Path:

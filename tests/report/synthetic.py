@@ -127,6 +127,8 @@ def plan(made_for: Cohort) -> Plan:
         "epochs": 30,
         "patience": 6,
         "learning_rate": 0.001,
+        "backbone_rate": 0.1,
+        "batch_norm": "frozen",
         "weight_decay": 0.0001,
         "operating_point": "sensitivity>=0.9",
         "seed": 0,

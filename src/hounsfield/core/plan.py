@@ -105,6 +105,8 @@ class Plan(_Strict):
     epochs: Decision[int]
     patience: Decision[int]
     learning_rate: Decision[float]
+    backbone_rate: Decision[float]
+    batch_norm: Decision[Literal["frozen", "trained"]]
     weight_decay: Decision[float]
     operating_point: Decision[str]
     seed: Decision[int]
@@ -120,6 +122,8 @@ class Plan(_Strict):
             raise ValueError("cached_views must not be negative")
         if not 0 <= self.dropout.value < 1:
             raise ValueError("dropout must be in [0, 1)")
+        if not 0 < self.backbone_rate.value <= 1:
+            raise ValueError("backbone_rate is a share of the learning rate, greater than 0 and at most 1")
         if self.learning_rate.value <= 0 or self.weight_decay.value < 0:
             raise ValueError("learning_rate must be greater than 0, and weight_decay not negative")
         if min(self.size.value) < 32 or max(self.size.value) > 2048:

@@ -128,3 +128,22 @@ def batch(found: Fingerprint, slice_count: int) -> Decision[int]:
     return Decision(value=value, reason=f"{found.cases} training cases of {slice_count} slice(s)")
 
 
+
+
+def learning_rate(slice_count: int) -> Decision[float]:
+    value = 1e-3 if slice_count == 1 else 1.5e-3
+    return Decision(value=value, reason="AdamW, one cycle; the greatest rate of the cycle, for the head")
+
+
+def backbone_rate(pretrained: bool, slice_count: int) -> Decision[float]:
+    if not pretrained:
+        return Decision(value=1.0, reason="without pretrained weights every layer learns alike")
+    if slice_count > 1:
+        return Decision(value=0.1, reason="pretrained layers learn at a tenth of the head's rate: a label for many slices is a weak teacher")
+    return Decision(value=0.5, reason="pretrained layers learn at half the head's rate, so that they keep what they know")
+
+
+def batch_norm(pretrained: bool, slice_count: int) -> Decision[str]:
+    if pretrained and slice_count > 1:
+        return Decision(value="frozen", reason="the slices of a case are alike, so the pretrained statistics are better than a batch's")
+    return Decision(value="trained", reason="batches of different images have statistics of their own")

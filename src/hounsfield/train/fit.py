@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, ModelCheckpoint
 from lightning.pytorch.loggers import TensorBoardLogger
+from torch import nn
 
 from hounsfield.core.plan import Plan
 from hounsfield.measure import auc
@@ -72,12 +73,20 @@ class Module(lightning.LightningModule):
         selection = (area if math.isfinite(area) else 0.0) - 1e-4 * math.tanh(value)
         self.log_dict({"validation_loss": value, "validation_auc": area, "selection": selection})
 
+    def train(self, mode: bool = True) -> Module:
+        """Set the mode; where the plan freezes batch norm, it keeps its statistics while its scale and shift learn."""
+        super().train(mode)
+        if mode and self.plan.batch_norm.value == "frozen":
+            for module in self.tail.modules():
+                if isinstance(module, nn.modules.batchnorm._BatchNorm):
+                    module.eval()
+        return self
+
     def configure_optimizers(self) -> Any:
-        rate = self.plan.learning_rate.value
-        decay, plain = _decayed(self.tail)
-        groups = [{"params": decay, "weight_decay": self.plan.weight_decay.value}, {"params": plain, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(groups, lr=rate)
-        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rate, total_steps=self.steps, pct_start=WARM_UP)
+        groups = _groups(self.tail, self.plan)
+        optimizer = torch.optim.AdamW(groups)
+        rates = [group["lr"] for group in groups]
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, rates, total_steps=self.steps, pct_start=WARM_UP)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
 
@@ -146,10 +155,19 @@ def fit(
     return int(best["epoch"]), float(keep.best_model_score or math.nan)
 
 
-def _decayed(tail: Tail) -> tuple[list[torch.nn.Parameter], list[torch.nn.Parameter]]:
-    """Weight decay is for matrices and kernels; norms and biases have no size to keep small."""
-    parameters = [parameter for parameter in tail.parameters() if parameter.requires_grad]
-    return [item for item in parameters if item.ndim > 1], [item for item in parameters if item.ndim <= 1]
+def _groups(tail: Tail, plan: Plan) -> list[dict[str, Any]]:
+    """Return the optimizer's groups: the head first, at the full rate; then the backbone, at a share of it.
+
+    Weight decay is for matrices and kernels; norms and biases have no size to keep small.
+    """
+    head = {id(parameter) for parameter in tail.model.get_classifier().parameters()}
+    groups = []
+    for is_head, share in ((True, 1.0), (False, plan.backbone_rate.value)):
+        for is_kernel, decay in ((True, plan.weight_decay.value), (False, 0.0)):
+            chosen = [p for p in tail.parameters() if (id(p) in head) == is_head and (p.ndim > 1) == is_kernel]
+            if chosen:
+                groups.append({"params": chosen, "lr": plan.learning_rate.value * share, "weight_decay": decay})
+    return groups
 
 
 @contextmanager

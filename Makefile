@@ -1,0 +1,45 @@
+# Needs Python 3.11 or newer, and make. Every target finds or makes the environment in .venv by itself.
+PYTHON ?= python3
+OUT ?= runs/demo
+BIN := .venv/bin
+STAMP := .venv/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test test-slow lint format bench clean
+
+help: ## this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+setup: $(STAMP) ## make .venv and install Hounsfield with its tools
+
+$(STAMP): pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit("Python 3.11 or newer is needed: make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+demo: $(STAMP) ## simulate two centres, train, judge and report, offline (OUT=runs/demo)
+	$(BIN)/hounsfield demo --out $(OUT)
+	@echo "open $(OUT)/report/index.html in a browser"
+
+test: $(STAMP) ## fast tests
+	$(BIN)/python -m pytest
+
+test-slow: $(STAMP) ## tests that train
+	$(BIN)/python -m pytest -m slow; status=$$?; test $$status -eq 0 -o $$status -eq 5
+
+lint: $(STAMP) ## ruff and mypy
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy src
+
+format: $(STAMP) ## sort imports and format
+	$(BIN)/ruff check --select I --fix .
+	$(BIN)/ruff format .
+
+bench: $(STAMP) ## run the scripts in benchmarks/
+	@for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+
+clean: ## remove caches and build leftovers; .venv and runs stay
+	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

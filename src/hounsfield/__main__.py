@@ -1,0 +1,5 @@
+"""python -m hounsfield"""
+
+from hounsfield.cli import main
+
+main()

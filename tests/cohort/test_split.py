@@ -1,0 +1,90 @@
+"""No patient in two parts, every label in every part; or a SplitError."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hounsfield.cohort.split import SHARES, fold_patients, split_patients
+from hounsfield.errors import SplitError
+
+# Cases as (patient, label); patients may have several cases, and cases of several labels.
+CASES = st.integers(2, 3).flatmap(
+    lambda labels: st.lists(
+        st.tuples(st.integers(0, 30).map(lambda number: f"p{number}"), st.integers(0, labels - 1).map(lambda n: f"l{n}")),
+        min_size=4, max_size=80,
+    )
+)  # fmt: skip
+SEEDS = st.integers(0, 2**31)
+
+
+def check(cases: Sequence[tuple[str, str]], parts: Sequence[object], wanted: set[object]) -> None:
+    homes, mixes = defaultdict(set), defaultdict(set)
+    for (patient, label), part in zip(cases, parts, strict=True):
+        homes[patient].add(part)
+        mixes[part].add(label)
+    assert all(len(home) == 1 for home in homes.values())
+    assert set(mixes) == wanted
+    assert all(mix == {label for _, label in cases} for mix in mixes.values())
+
+
+@settings(max_examples=40, deadline=None)
+@given(CASES, SEEDS)
+def test_parts(cases: list[tuple[str, str]], seed: int) -> None:
+    patients, labels = zip(*cases, strict=True)
+    try:
+        parts = split_patients(patients, labels, SHARES, seed)
+    except SplitError:
+        return
+    check(cases, parts, set(SHARES))
+
+
+@settings(max_examples=40, deadline=None)
+@given(CASES, SEEDS, st.integers(2, 6))
+def test_folds(cases: list[tuple[str, str]], seed: int, folds: int) -> None:
+    patients, labels = zip(*cases, strict=True)
+    try:
+        parts = fold_patients(patients, labels, folds, seed)
+    except SplitError:
+        return
+    assert folds >= 3
+    check(cases, parts, set(range(folds)))
+
+
+@settings(max_examples=10, deadline=None)
+@given(st.integers(20, 60), st.integers(20, 60), SEEDS)
+def test_enough_patients_are_always_split_in_about_the_wanted_shares(no: int, yes: int, seed: int) -> None:
+    patients = [f"p{number}" for number in range(no + yes)]
+    labels = ["no"] * no + ["yes"] * yes
+    parts = split_patients(patients, labels, SHARES, seed)
+    check(list(zip(patients, labels, strict=True)), parts, set(SHARES))
+    for name, share in SHARES.items():
+        assert abs(parts.count(name) / len(parts) - share / 20) < 0.08
+    folds = fold_patients(patients, labels, 5, seed)
+    assert max(map(folds.count, range(5))) - min(map(folds.count, range(5))) <= 4
+
+
+def test_the_seed_decides() -> None:
+    patients, labels = [f"p{number}" for number in range(60)], ["no", "yes"] * 30
+    one = split_patients(patients, labels, SHARES, 3)
+    assert split_patients(patients, labels, SHARES, 3) == one
+    assert split_patients(patients, labels, SHARES, 4) != one
+
+
+@pytest.mark.parametrize("folds", [0, 1, 2])
+def test_too_few_folds(folds: int) -> None:
+    with pytest.raises(SplitError, match="too few"):
+        fold_patients([f"p{number}" for number in range(20)], ["a", "b"] * 10, folds, 0)
+
+
+def test_fewer_patients_than_folds() -> None:
+    # Twenty cases, and yet one label has three patients only.
+    patients = [f"a{number}" for number in range(10)] + [f"b{number % 3}" for number in range(10)]
+    with pytest.raises(SplitError, match="fewer patients than folds: 3 patients are labelled 'b'"):
+        fold_patients(patients, ["a"] * 10 + ["b"] * 10, 4, 0)
+    with pytest.raises(SplitError, match="fewer patients than parts"):
+        split_patients(patients, ["a"] * 10 + ["b"] * 10, SHARES, 0)

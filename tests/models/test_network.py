@@ -1,0 +1,102 @@
+"""A network is the mean of its members, a batch is its images, and what it saves it loads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+
+from hounsfield.core import Plan
+from hounsfield.errors import BundleError, UsageError
+from hounsfield.models import Network, build, fresh_head
+from hounsfield.models.device import choose_device, laid_out
+
+Make = Callable[..., Plan]
+SMALL = {"backbone": "mobilenetv3_small_100", "frozen": "through stage 2"}
+
+
+@pytest.fixture
+def network(plan: Make) -> Network:
+    torch.manual_seed(0)
+    made = build(plan(("a", "b", "c"), members=3, **SMALL))
+    for number, member in enumerate(made.members):
+        fresh_head(member, torch.Generator().manual_seed(number))
+        member.model.get_classifier().weight.data.mul_(50)  # so that members differ by more than rounding
+    return made.eval()
+
+
+def test_is_the_mean_of_its_members(network: Network) -> None:
+    inputs = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        activation = network.front(inputs)
+        each = torch.stack([member(activation) for member in network.members])
+        found = network(inputs)
+    assert found.shape == (2, 3)
+    torch.testing.assert_close(found, each.mean(dim=0))
+    assert (each[0] - each[1]).abs().max() > 1e-3
+
+
+def test_a_batch_is_its_images(network: Network) -> None:
+    inputs = torch.rand(5, 3, 64, 64)
+    with torch.inference_mode():
+        together = network(laid_out(inputs))
+        alone = torch.cat([network(image[None]) for image in inputs])
+    torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
+    assert together.std(dim=0).max() > 1e-4, "different images have different answers"
+
+
+def test_comes_back_from_its_file(network: Network, plan: Make, tmp_path: Path) -> None:
+    network.save(tmp_path / "w.safetensors")
+    again = build(plan(("a", "b", "c"), members=3, **SMALL), blank=True).load(tmp_path / "w.safetensors")
+    inputs = torch.rand(2, 3, 64, 64)
+    with torch.inference_mode():
+        assert torch.equal(again(inputs), network(inputs))
+    for other in (plan(("a", "b", "c"), members=2, **SMALL), plan(members=3, **SMALL)):
+        with pytest.raises(BundleError, match="do not fit"):
+            build(other, blank=True).load(tmp_path / "w.safetensors")
+    (tmp_path / "w.safetensors").write_bytes(b"no weights")
+    with pytest.raises(BundleError, match="do not fit"):
+        again.load(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(("labels", "outputs"), [(("no", "yes"), 1), (("a", "b", "c"), 3), (tuple("abcdefg"), 7)])
+def test_outputs(plan: Make, labels: tuple[str, ...], outputs: int) -> None:
+    with torch.inference_mode():
+        assert build(plan(labels, members=1, **SMALL))(torch.rand(1, 3, 64, 64)).shape == (1, outputs)
+
+
+def test_the_front_neither_learns_nor_counts(network: Network) -> None:
+    network.train()
+    before = {name: value.clone() for name, value in network.front.state_dict().items()}
+    network(torch.rand(4, 3, 64, 64)).sum().backward()
+    assert all(torch.equal(before[name], value) for name, value in network.front.state_dict().items())
+    assert all(parameter.grad is None and not parameter.requires_grad for parameter in network.front.parameters())
+    assert any(parameter.grad is not None for parameter in network.members[0].parameters())
+    assert not network.front.training
+    assert network.members[0].training
+
+
+def test_a_fresh_head_follows_its_generator_and_starts_undecided(plan: Make) -> None:
+    heads = []
+    for seed in (0, 0, 1):
+        made = build(plan(("a", "b", "c"), members=1, **SMALL))
+        fresh_head(made.members[0], torch.Generator().manual_seed(seed))
+        classifier = made.members[0].model.get_classifier()
+        heads.append(classifier.weight.detach().clone())
+        assert not classifier.bias.any()
+        assert classifier.weight.abs().max() < 0.1
+    assert torch.equal(heads[0], heads[1])
+    assert not torch.equal(heads[0], heads[2])
+
+
+def test_devices() -> None:
+    assert choose_device("cpu").type == "cpu"
+    assert choose_device().type in ("cpu", "cuda", "mps")
+    with pytest.raises(UsageError, match="tpu") as caught:
+        choose_device("tpu")
+    assert "auto, cpu, cuda, mps" in str(caught.value.fix)
+    if not torch.cuda.is_available():
+        with pytest.raises(UsageError, match="no cuda"):
+            choose_device("cuda")

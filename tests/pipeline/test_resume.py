@@ -1,0 +1,83 @@
+"""An interrupted training that goes on ends with the weights of one that was never interrupted."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from safetensors.numpy import load_file
+
+from hounsfield.core import Cohort, Plan
+from hounsfield.pipeline.folder import RunFolder
+from hounsfield.pipeline.stages import Machine, PlanOptions, plan_stage, scan_stage
+from hounsfield.train import EpochNews, train
+from tests.pipeline.conftest import QUICK, options
+
+SETTINGS = QUICK | {"epochs": 4, "patience": 4, "dropout": 0.3}
+
+
+@pytest.fixture(scope="module")
+def planned(phantom: Path, machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> tuple[Cohort, Plan]:
+    run = RunFolder(tmp_path_factory.mktemp("planned"))
+    cohort = scan_stage(run, options(phantom), machine)
+    return cohort, plan_stage(run, PlanOptions(decisions=SETTINGS), machine)
+
+
+def _weights(run: Path) -> dict[str, object]:
+    return load_file(run / "bundle" / "weights.safetensors")
+
+
+class Interrupted(Exception):
+    pass
+
+
+@pytest.mark.parametrize("frozen", ["through stage 5", "none"])
+def test_resumed_equals_uninterrupted(planned: tuple[Cohort, Plan], tmp_path: Path, frozen: str) -> None:
+    cohort, plan = planned
+    if frozen == "none":  # images augmented anew in every epoch instead of cached activations
+        plan = plan.changed(frozen="none", cached_views=0, members=1, epochs=3)
+    train(cohort, plan, tmp_path / "whole", device="cpu", workers=2)
+
+    def stop(member: int, news: EpochNews) -> None:
+        if member == plan.members.value - 1 and news.epoch == 2:
+            raise Interrupted
+
+    with pytest.raises(Interrupted):
+        train(cohort, plan, tmp_path / "parts", device="cpu", workers=2, news=stop)
+    seen: list[tuple[int, int]] = []
+    train(cohort, plan, tmp_path / "parts", device="cpu", workers=2, news=lambda member, news: seen.append((member, news.epoch)))
+    # The first member was finished, and of the second the epochs that had ended are not run again.
+    assert {member for member, _ in seen} == {plan.members.value - 1}
+    assert min(epoch for _, epoch in seen) >= 2
+    whole, parts = _weights(tmp_path / "whole"), _weights(tmp_path / "parts")
+    assert whole.keys() == parts.keys()
+    assert all((whole[name] == parts[name]).all() for name in whole)
+    histories = [(tmp_path / name / "train" / "history.csv").read_text().splitlines() for name in ("whole", "parts")]
+    assert [line.rsplit(",", 2)[0] for line in histories[0]] == [line.rsplit(",", 2)[0] for line in histories[1]]
+
+
+@pytest.mark.slow
+def test_kill_nine_and_the_same_command(phantom: Path, tmp_path: Path) -> None:
+    sets = [f"--set={name}={value}" for name, value in (SETTINGS | {"epochs": 6, "patience": 6}).items()]
+
+    def command(out: str) -> list[str]:
+        images, labels = str(phantom / "centre-a"), str(phantom / "labels.csv")
+        return [sys.executable, "-m", "hounsfield", "run", images, "--labels", labels, "--label", "nodule", "--out", str(tmp_path / out), *sets]
+
+    subprocess.run(command("whole"), check=True, capture_output=True)
+    process = subprocess.Popen(command("parts"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 300
+    while not list((tmp_path / "parts").glob("train/members-*/member-1/last.ckpt")):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    assert not (tmp_path / "parts" / "bundle").exists()
+    subprocess.run(command("parts"), check=True, capture_output=True)
+    whole, parts = _weights(tmp_path / "whole"), _weights(tmp_path / "parts")
+    assert all((whole[name] == parts[name]).all() for name in whole)

@@ -1,0 +1,142 @@
+"""A whole plan: every decision has a reason, what was asked for is kept, what is impossible is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image as Picture
+
+from hounsfield.cohort import scan
+from hounsfield.core import Plan
+from hounsfield.errors import PlanError, WeightsError
+from hounsfield.plan import Fingerprint, fingerprint, make_plan, plan_from
+from hounsfield.prepare import recipe_of, stored_channels
+
+Make = Callable[..., Fingerprint]
+NONE = {"source": "none"}
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_every_decision_has_a_reason(found: Make) -> None:
+    for known in ({}, {"labels": ["a", "b", "c"], "positive": None, "counts": {"a": 1, "b": 2, "c": 3}}, {"folds": 5}):
+        plan = plan_from(found(**known), "cohort")
+        assert plan.cohort == "cohort"
+        assert [name for name, decision in plan.decisions.items() if not decision.reason.strip()] == []
+        assert plan.from_content(plan.model_dump(mode="json")) == plan
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_the_plan_follows_from_the_fingerprint(found: Make) -> None:
+    plan = plan_from(found(frames=40), "cohort")
+    assert (plan.task.value, plan.positive.value, plan.outputs) == ("binary", "yes", ["yes"])
+    assert (plan.slices.value, plan.size.value, plan.members.value) == (8, (224, 224), 3)
+    assert (plan.weights.value.source, plan.frozen.value) == ("packaged", "through stage 3")
+    recipe = recipe_of(plan)
+    assert [step.kind for step in recipe.steps] == ["window", "resize", "pad", "repeat", "normalise"]
+    assert (recipe.size, stored_channels(plan)) == ((224, 224), 3)
+    colour = plan_from(found(unit="RGB"), "cohort")
+    assert (colour.conditioning.value, len(colour.windows.value), stored_channels(colour)) == ("colour", 1, 3)
+    grey = plan_from(found(unit="arbitrary", modality="MR"), "cohort")
+    assert (grey.conditioning.value, stored_channels(grey)) == ("percentiles", 1)
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_what_was_asked_for_is_kept_and_the_rest_follows(found: Make) -> None:
+    plan = plan_from(found(unit="arbitrary", modality="NM"), "cohort", conditioning="voi", backbone="resnet18", weights=NONE, epochs=3)
+    for name, value in (("conditioning", "voi"), ("backbone", "resnet18"), ("epochs", 3)):
+        assert (plan.decisions[name].value, plan.decisions[name].reason) == (value, "asked for")
+    assert plan.frozen.value == "none", "no weights, so nothing is worth freezing"
+    assert plan.cached_views.value == 0
+    assert plan.windows.value == [(0.5, 1.0)]
+    assert plan.normalisation.value["mean"] == pytest.approx([0.485, 0.456, 0.406])
+    other = plan_from(found(), "cohort", windows=[[0, 100]])
+    assert recipe_of(other).steps[0].windows == ((0, 100),)
+    focal = plan_from(found(), "cohort", loss="focal", side_free=True)
+    assert (focal.loss.value.name, focal.augmentation.value.flip_horizontal) == ("focal", True)
+
+
+@pytest.mark.usefixtures("unmeasured")
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        ({"epocs": 3}, "epocs"), ({"cost": {"minutes": 1}}, "cost"), ({"cohort": "x"}, "cohort"), ({"schema_version": 2}, "schema_version"),
+        ({"epochs": "many"}, "epochs"), ({"size": [16, 16]}, "size"), ({"windows": [[0, 1], [0, 2]]}, "windows"),
+        ({"windows": [[0, 0]]}, "windows"), ({"windows": "lung"}, "windows"), ({"channels": 1}, "channels"),
+        ({"conditioning": "nonsense"}, "conditioning"), ({"operating_point": "sensitivity>=95%"}, "operating_point"),
+        ({"slices": None}, "slices"),
+        ({"slices": "four"}, "slices"), ({"weights": "packaged"}, "weights"), ({"weights": None}, "weights"),
+        ({"weights": {"path": "x"}}, "weights"), ({"backbone": 3}, "backbone"), ({"loss": "hinge"}, "loss"),
+        ({"loss": {"name": "hinge"}}, "loss"), ({"normalisation": 3}, "normalisation"),
+    ],
+)  # fmt: skip
+def test_what_is_impossible_is_named_before_anything_is_done(found: Make, chosen: dict[str, Any], words: str) -> None:
+    with pytest.raises(PlanError) as caught:
+        plan_from(found(), "cohort", **chosen)
+    assert words in caught.value.what
+
+
+@pytest.mark.parametrize("frozen", ["everything", "through stage 99", "stage 2", "NONE"])
+def test_where_it_cannot_be_cut_is_said_before_it_is_saved(found: Make, frozen: str) -> None:
+    with pytest.raises(PlanError, match="frozen") as caught:
+        plan_from(found(), "cohort", frozen=frozen, size=[32, 32])
+    assert "through stage" in str(caught.value.fix)
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_unknown_decisions_are_answered_with_the_known(found: Make) -> None:
+    with pytest.raises(PlanError, match="epocs") as caught:
+        plan_from(found(), "cohort", epocs=3)
+    assert "epochs" in str(caught.value.fix)
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_unknown_backbone(found: Make) -> None:
+    with pytest.raises(WeightsError, match="resnett50"):
+        plan_from(found(), "cohort", backbone="resnett50")
+
+
+@pytest.fixture(scope="module")
+def cohort(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    folder = tmp_path_factory.mktemp("images")
+    for number in range(24):
+        place = folder / ("normal", "abnormal")[number % 2]
+        place.mkdir(exist_ok=True)
+        pixels = np.random.default_rng(number).integers(0, 255, (40, 30), dtype=np.uint8)
+        Picture.fromarray(pixels).save(place / f"{number}.png")
+    return scan(folder, folds=3, workers=0)
+
+
+def test_fingerprint(cohort: Any) -> None:
+    found = fingerprint(cohort, workers=0)
+    assert (found.unit, found.modality, found.is_picture) == ("arbitrary", None, True)
+    assert (found.cases, found.patients, found.counts) == (24, 24, {"normal": 12, "abnormal": 12})
+    assert (found.labels, found.positive, found.folds) == (["normal", "abnormal"], "abnormal", 3)
+    assert (found.frames, found.height, found.width, found.frames_to_read) == (1, 40, 30, 24)
+    assert 0 <= found.low < 10
+    assert 245 < found.high <= 255
+    assert found.seconds_per_frame > 0
+
+
+def test_a_plan_of_a_cohort_tells_its_cost(cohort: Any, tmp_path: Path) -> None:
+    plan = make_plan(cohort, workers=0, device="cpu", backbone="tf_efficientnet_lite0", size=[32, 32], batch=4)
+    assert plan.cohort == cohort.digest
+    assert plan.cost.value.minutes > 0
+    assert plan.cost.value.memory > 0
+    assert plan.cost.value.disk >= 0
+    assert all(value > 0 for value in plan.cost.value.measured.values())
+    assert "measured on this machine (cpu)" in plan.cost.reason
+    assert all(decision.reason for decision in plan.decisions.values())
+    plan.save(tmp_path / "plan.yaml")
+    assert Plan.load(tmp_path / "plan.yaml") == plan
+
+
+def test_files_that_cannot_be_read(cohort: Any, tmp_path: Path) -> None:
+    from dataclasses import replace
+
+    gone = replace(cohort, root=tmp_path)
+    with pytest.raises(PlanError, match="none of 24 sampled training files can be read"):
+        fingerprint(gone, workers=0)

@@ -47,6 +47,4 @@ __all__ = [
 ]  # fmt: skip
 
 sys.modules[__name__].__class__ = with_verbs(_VERBS, "hounsfield.pipeline.verbs")
-__getattr__ = lazily(
-    __name__, {**dict.fromkeys(_TYPES, "hounsfield.core"), "HounsfieldError": "hounsfield.errors"}
-)
+__getattr__ = lazily(__name__, {**dict.fromkeys(_TYPES, "hounsfield.core"), "HounsfieldError": "hounsfield.errors"})

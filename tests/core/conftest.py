@@ -27,7 +27,7 @@ def plan() -> Iterator[Plan]:
     with pytest.MonkeyPatch.context() as patch:
         cost = Decision(value=Cost(minutes=1.5, memory=2.0, disk=0.1), reason="measured")
         patch.setattr(make, "measure_cost", lambda *_: cost)
-        yield plan_from(FOUND, "d1e2", weights={"source": "none"})
+        yield plan_from(FOUND, "d1e2", decisions={"weights": "none"})
 
 
 @pytest.fixture

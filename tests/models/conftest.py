@@ -29,6 +29,6 @@ def plan(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Plan]:
         found = replace(
             FOUND, labels=list(labels), positive="yes" if len(labels) == 2 else None, counts=dict.fromkeys(labels, 20)
         )
-        return plan_from(found, "cohort", **{"weights": {"source": "none"}, "size": [64, 64], **decisions})
+        return plan_from(found, "cohort", decisions={"weights": "none", "size": [64, 64], **decisions})
 
     return plan_for

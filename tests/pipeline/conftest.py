@@ -12,7 +12,15 @@ from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.run import External, run_all
 from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
 
-QUICK = {"size": [64, 64], "epochs": 3, "members": 2, "cached_views": 2, "frozen": "through stage 5", "patience": 3, "slices": 3}
+QUICK = {
+    "size": [64, 64],
+    "epochs": 3,
+    "members": 2,
+    "cached_views": 2,
+    "frozen": "through stage 5",
+    "patience": 3,
+    "slices": 3,
+}
 
 
 @pytest.fixture(scope="session")
@@ -36,4 +44,6 @@ def machine() -> Machine:
 def finished(phantom: Path, machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     labelling = Labelling(table=phantom / "labels.csv", label="nodule")
     out = tmp_path_factory.mktemp("runs") / "finished"
-    return run_all(out, options(phantom), PlanOptions(decisions=QUICK), machine, {"B": External(phantom / "centre-b", labelling)})
+    return run_all(
+        out, options(phantom), PlanOptions(decisions=QUICK), machine, {"B": External(phantom / "centre-b", labelling)}
+    )

@@ -50,7 +50,14 @@ def test_resumed_equals_uninterrupted(planned: tuple[Cohort, Plan], tmp_path: Pa
     with pytest.raises(Interrupted):
         train(cohort, plan, tmp_path / "parts", device="cpu", workers=2, news=stop)
     seen: list[tuple[int, int]] = []
-    train(cohort, plan, tmp_path / "parts", device="cpu", workers=2, news=lambda member, news: seen.append((member, news.epoch)))
+    train(
+        cohort,
+        plan,
+        tmp_path / "parts",
+        device="cpu",
+        workers=2,
+        news=lambda member, news: seen.append((member, news.epoch)),
+    )
     # The first member was finished, and of the second the epochs that had ended are not run again.
     assert {member for member, _ in seen} == {plan.members.value - 1}
     assert min(epoch for _, epoch in seen) >= 2
@@ -67,7 +74,20 @@ def test_kill_nine_and_the_same_command(phantom: Path, tmp_path: Path) -> None:
 
     def command(out: str) -> list[str]:
         images, labels = str(phantom / "centre-a"), str(phantom / "labels.csv")
-        return [sys.executable, "-m", "hounsfield", "run", images, "--labels", labels, "--label", "nodule", "--out", str(tmp_path / out), *sets]
+        return [
+            sys.executable,
+            "-m",
+            "hounsfield",
+            "run",
+            images,
+            "--labels",
+            labels,
+            "--label",
+            "nodule",
+            "--out",
+            str(tmp_path / out),
+            *sets,
+        ]
 
     subprocess.run(command("whole"), check=True, capture_output=True)
     process = subprocess.Popen(command("parts"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

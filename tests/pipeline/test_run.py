@@ -39,7 +39,13 @@ def test_the_run_folder_holds_what_the_design_says(finished: RunFolder) -> None:
 
 def test_no_name_id_uid_or_path_leaves_the_private_folder(finished: RunFolder, phantom: Path) -> None:
     private = pl.read_parquet(finished.path / "private" / "crosswalk.parquet")
-    secrets = {"PHANTOM-A", "Phantom^", str(phantom), *private["series_uid"].drop_nulls().unique(), *private["study_uid"].drop_nulls().unique()}
+    secrets = {
+        "PHANTOM-A",
+        "Phantom^",
+        str(phantom),
+        *private["series_uid"].drop_nulls().unique(),
+        *private["study_uid"].drop_nulls().unique(),
+    }
     files = [path for path in finished.path.rglob("*") if path.is_file() and "private" not in path.parts]
     assert len(files) > 20
     for path in files:

@@ -17,7 +17,6 @@ from hounsfield.plan import Fingerprint, fingerprint, make_plan, plan_from
 from hounsfield.prepare import recipe_of, stored_channels
 
 Make = Callable[..., Fingerprint]
-NONE = {"source": "none"}
 
 
 @pytest.mark.usefixtures("unmeasured")
@@ -34,7 +33,7 @@ def test_the_plan_follows_from_the_fingerprint(found: Make) -> None:
     plan = plan_from(found(frames=40), "cohort")
     assert (plan.task.value, plan.positive.value, plan.outputs) == ("binary", "yes", ["yes"])
     assert (plan.slices.value, plan.size.value, plan.members.value) == (8, (224, 224), 3)
-    assert (plan.weights.value.source, plan.frozen.value) == ("packaged", "through stage 3")
+    assert (plan.weights.value.source, plan.frozen.value) == ("packaged", "through stage 4")
     recipe = recipe_of(plan)
     assert [step.kind for step in recipe.steps] == ["window", "resize", "pad", "repeat", "normalise"]
     assert (recipe.size, stored_channels(plan)) == ((224, 224), 3)
@@ -46,17 +45,22 @@ def test_the_plan_follows_from_the_fingerprint(found: Make) -> None:
 
 @pytest.mark.usefixtures("unmeasured")
 def test_what_was_asked_for_is_kept_and_the_rest_follows(found: Make) -> None:
-    plan = plan_from(found(unit="arbitrary", modality="NM"), "cohort", conditioning="voi", backbone="resnet18", weights=NONE, epochs=3)
-    for name, value in (("conditioning", "voi"), ("backbone", "resnet18"), ("epochs", 3)):
+    asked = {"conditioning": "voi", "backbone": "resnet18", "epochs": 3}
+    plan = plan_from(found(unit="arbitrary", modality="NM"), "cohort", decisions={**asked, "weights": "none"})
+    for name, value in asked.items():
         assert (plan.decisions[name].value, plan.decisions[name].reason) == (value, "asked for")
     assert plan.frozen.value == "none", "no weights, so nothing is worth freezing"
     assert plan.cached_views.value == 0
     assert plan.windows.value == [(0.5, 1.0)]
     assert plan.normalisation.value["mean"] == pytest.approx([0.485, 0.456, 0.406])
-    other = plan_from(found(), "cohort", windows=[[0, 100]])
+    other = plan_from(found(), "cohort", decisions={"windows": [[0, 100]]})
     assert recipe_of(other).steps[0].windows == ((0, 100),)
-    focal = plan_from(found(), "cohort", loss="focal", side_free=True)
-    assert (focal.loss.value.name, focal.augmentation.value.flip_horizontal) == ("focal", True)
+    for focal in (
+        plan_from(found(), "cohort", loss="focal", side_free=True),
+        plan_from(found(), "cohort", side_free=True, decisions={"loss": "focal"}),
+    ):
+        assert (focal.loss.value.name, focal.augmentation.value.flip_horizontal) == ("focal", True)
+        assert focal.loss.value.class_weights == plan.loss.value.class_weights
 
 
 @pytest.mark.usefixtures("unmeasured")
@@ -68,35 +72,35 @@ def test_what_was_asked_for_is_kept_and_the_rest_follows(found: Make) -> None:
         ({"windows": [[0, 0]]}, "windows"), ({"windows": "lung"}, "windows"), ({"channels": 1}, "channels"),
         ({"conditioning": "nonsense"}, "conditioning"), ({"operating_point": "sensitivity>=95%"}, "operating_point"),
         ({"slices": None}, "slices"),
-        ({"slices": "four"}, "slices"), ({"weights": "packaged"}, "weights"), ({"weights": None}, "weights"),
+        ({"slices": "four"}, "slices"), ({"weights": None}, "weights"),
         ({"weights": {"path": "x"}}, "weights"), ({"backbone": 3}, "backbone"), ({"loss": "hinge"}, "loss"),
         ({"loss": {"name": "hinge"}}, "loss"), ({"normalisation": 3}, "normalisation"),
     ],
 )  # fmt: skip
 def test_what_is_impossible_is_named_before_anything_is_done(found: Make, chosen: dict[str, Any], words: str) -> None:
     with pytest.raises(PlanError) as caught:
-        plan_from(found(), "cohort", **chosen)
+        plan_from(found(), "cohort", decisions=chosen)
     assert words in caught.value.what
 
 
 @pytest.mark.parametrize("frozen", ["everything", "through stage 99", "stage 2", "NONE"])
 def test_where_it_cannot_be_cut_is_said_before_it_is_saved(found: Make, frozen: str) -> None:
     with pytest.raises(PlanError, match="frozen") as caught:
-        plan_from(found(), "cohort", frozen=frozen, size=[32, 32])
+        plan_from(found(), "cohort", decisions={"frozen": frozen, "size": [32, 32]})
     assert "through stage" in str(caught.value.fix)
 
 
 @pytest.mark.usefixtures("unmeasured")
 def test_unknown_decisions_are_answered_with_the_known(found: Make) -> None:
     with pytest.raises(PlanError, match="epocs") as caught:
-        plan_from(found(), "cohort", epocs=3)
+        plan_from(found(), "cohort", decisions={"epocs": 3})
     assert "epochs" in str(caught.value.fix)
 
 
 @pytest.mark.usefixtures("unmeasured")
 def test_unknown_backbone(found: Make) -> None:
     with pytest.raises(WeightsError, match="resnett50"):
-        plan_from(found(), "cohort", backbone="resnett50")
+        plan_from(found(), "cohort", decisions={"backbone": "resnett50"})
 
 
 @pytest.fixture(scope="module")
@@ -122,7 +126,7 @@ def test_fingerprint(cohort: Any) -> None:
 
 
 def test_a_plan_of_a_cohort_tells_its_cost(cohort: Any, tmp_path: Path) -> None:
-    plan = make_plan(cohort, workers=0, device="cpu", backbone="tf_efficientnet_lite0", size=[32, 32], batch=4)
+    plan = make_plan(cohort, workers=0, device="cpu", decisions={"size": [32, 32], "batch": 4})
     assert plan.cohort == cohort.digest
     assert plan.cost.value.minutes > 0
     assert plan.cost.value.memory > 0

@@ -49,7 +49,10 @@ def test_a_flip_turns_the_axis_that_its_name_says(name: str, axis: int) -> None:
     transforms = augmenter(Augmentation(**STILL, **{name: True}))
     results = [augment(transforms, _image(), (0, view)).numpy() for view in range(20)]
     flipped = np.flip(_image(), axis)
-    kinds = {"same" if np.array_equal(item, _image()) else "flipped" if np.array_equal(item, flipped) else "other" for item in results}
+    kinds = {
+        "same" if np.array_equal(item, _image()) else "flipped" if np.array_equal(item, flipped) else "other"
+        for item in results
+    }
     assert kinds == {"same", "flipped"}
 
 

@@ -24,13 +24,26 @@ def main() -> None:
     if "hub" not in sys.argv:
         os.environ.setdefault("HF_HUB_OFFLINE", "1")
     from hounsfield.cli import commands  # noqa: F401  (registers them)
-    from hounsfield.cli.console import tell_error
 
     try:
         app()
     except HounsfieldError as error:
         tell_error(Console(stderr=True), error)
         sys.exit(USER_ERROR)
-    except KeyboardInterrupt:
-        Console(stderr=True).print("stopped; the same command goes on from here")
-        sys.exit(INTERRUPTED)
+    except SystemExit as stop:
+        if stop.code == INTERRUPTED:  # what Typer makes of Ctrl-C
+            Console(stderr=True).print("stopped; the same command goes on from here")
+        raise
+
+
+def tell_error(console: Console, error: HounsfieldError) -> None:
+    """Print an error as what, where and how to fix it."""
+    console.print(f"[bold red]error:[/bold red] {_plain(error.what)}", highlight=False, soft_wrap=True)
+    if error.where is not None:
+        console.print(f"  where: {_plain(error.where)}", highlight=False, soft_wrap=True)
+    if error.fix is not None:
+        console.print(f"  to do: {_plain(error.fix)}", highlight=False, soft_wrap=True)
+
+
+def _plain(text: str) -> str:
+    return text.replace("[", r"\[")

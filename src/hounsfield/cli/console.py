@@ -7,7 +7,6 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
 
-from hounsfield.errors import HounsfieldError
 from hounsfield.pipeline.reporter import Progress as Advance
 from hounsfield.pipeline.reporter import Reporter
 from hounsfield.train import EpochNews
@@ -28,7 +27,9 @@ class Bars(Reporter):
         self.progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.progress.stop()
 
     def stage(self, title: str) -> None:
@@ -50,20 +51,9 @@ class Bars(Reporter):
         told = f"loss {news.loss:.3f}, validation AUC {news.validation_auc:.3f}, {news.images_per_second:.0f} images/s"
         self.progress.update(self.fits[member], completed=news.epoch, news=told)
         if not self.console.is_terminal:
-            self.console.print(f"  member {member + 1}/{members}, epoch {news.epoch}/{news.epochs}: {told}", highlight=False)
+            self.console.print(
+                f"  member {member + 1}/{members}, epoch {news.epoch}/{news.epochs}: {told}", highlight=False
+            )
 
     def say(self, text: str) -> None:
         self.console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
-
-
-def tell_error(console: Console, error: HounsfieldError) -> None:
-    """Print an error as what, where and how to fix it."""
-    console.print(f"[bold red]error:[/bold red] {_plain(error.what)}", highlight=False, soft_wrap=True)
-    if error.where is not None:
-        console.print(f"  where: {_plain(error.where)}", highlight=False, soft_wrap=True)
-    if error.fix is not None:
-        console.print(f"  to do: {_plain(error.fix)}", highlight=False, soft_wrap=True)
-
-
-def _plain(text: str) -> str:
-    return text.replace("[", r"\[")

@@ -9,9 +9,6 @@ import typer
 
 from hounsfield.cli import options as opt
 from hounsfield.cli.app import app, console
-from hounsfield.cli.console import Bars
-from hounsfield.pipeline.demo import demo as demonstrate
-from hounsfield.pipeline.stages import Machine
 
 
 @app.command(epilog="Example: `hounsfield demo`")
@@ -21,6 +18,10 @@ def demo(
     workers: opt.Workers = None,
 ) -> None:
     """The same as run, offline, on simulated chest CTs of two centres, with the truth known."""
+    from hounsfield.cli.console import Bars
+    from hounsfield.pipeline.demo import demo as demonstrate
+    from hounsfield.pipeline.stages import Machine
+
     with Bars(console) as bars:
         result = demonstrate(out, Machine(device, workers, bars))
     console.print(f"report: {result.report}", soft_wrap=True)

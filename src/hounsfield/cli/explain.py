@@ -8,9 +8,6 @@ import typer
 
 from hounsfield.cli import options as opt
 from hounsfield.cli.app import app, console
-from hounsfield.cli.console import Bars
-from hounsfield.pipeline.folder import RunFolder
-from hounsfield.pipeline.stages import Machine, explain_stage
 
 Case = Annotated[list[str] | None, typer.Option("--case", help="A case to explain; can be repeated.")]
 Target = Annotated[str | None, typer.Option("--target", help="The label to explain, instead of the decided one.")]
@@ -21,6 +18,12 @@ def explain(
     run: opt.Run, case: Case = None, target: Target = None, device: opt.Device = "auto", workers: opt.Workers = None
 ) -> None:
     """Grad-CAM of chosen cases, or of the most confident right and wrong ones: PNG overlays, and arrays with their raw scale."""
+    from hounsfield.cli.console import Bars
+    from hounsfield.pipeline.folder import RunFolder
+    from hounsfield.pipeline.stages import Machine, explain_stage
+
     with Bars(console) as bars:
-        written = explain_stage(RunFolder(run), Machine(device, workers, bars), dict.fromkeys(case, target) if case else None)
+        written = explain_stage(
+            RunFolder(run), Machine(device, workers, bars), dict.fromkeys(case, target) if case else None
+        )
     console.print(f"maps: {written.parent}", soft_wrap=True)

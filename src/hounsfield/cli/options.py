@@ -12,31 +12,48 @@ from hounsfield.errors import UsageError
 
 Run = Annotated[Path, typer.Argument(help="The run folder.", metavar="RUN")]
 Images = Annotated[Path, typer.Argument(help="Folder of images (any depth), or one MedMNIST .npz.", metavar="IMAGES")]
-Labels = Annotated[Path | None, typer.Option("--labels", help="CSV with a key and a label column; else class-named folders.")]
+Labels = Annotated[
+    Path | None, typer.Option("--labels", help="CSV with a key and a label column; else class-named folders.")
+]
 Out = Annotated[Path, typer.Option("--out", help="The run folder to write.")]
 Key = Annotated[str | None, typer.Option("--key", help="Name of the key column.")]
 Label = Annotated[str | None, typer.Option("--label", help="Name of the label column.")]
 Positive = Annotated[str | None, typer.Option("--positive", help="The label that means disease.")]
 PatientPattern = Annotated[
-    str | None, typer.Option("--patient-pattern", help="Regular expression on the path; its first group names the patient.")
+    str | None,
+    typer.Option("--patient-pattern", help="Regular expression on the path; its first group names the patient."),
 ]
 Folds = Annotated[int, typer.Option("--folds", help="Number of folds; 0 for train/validation/calibration/test.", min=0)]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of the split.", min=0)]
 Site = Annotated[str | None, typer.Option("--site", help="Name of the centre, where the labels do not say.")]
-Modality = Annotated[str | None, typer.Option("--modality", help="Modality of pictures, whose files do not say (CT, MR, CR, US…).")]
-BodyPart = Annotated[str | None, typer.Option("--body-part", help="Body part of pictures, whose files do not say (CHEST, HEAD…).")]
-KeyFile = Annotated[Path | None, typer.Option("--key-file", help="Secret key for pseudonyms; made where there is none.")]
+Modality = Annotated[
+    str | None, typer.Option("--modality", help="Modality of pictures, whose files do not say (CT, MR, CR, US…).")
+]
+BodyPart = Annotated[
+    str | None, typer.Option("--body-part", help="Body part of pictures, whose files do not say (CHEST, HEAD…).")
+]
+KeyFile = Annotated[
+    Path | None, typer.Option("--key-file", help="Secret key for pseudonyms; made where there is none.")
+]
 SideFree = Annotated[bool, typer.Option("--side-free", help="The label has no side: allow horizontal flips.")]
 LossName = Annotated[str, typer.Option("--loss", help="cross-entropy or focal; both weighted by the class balance.")]
-Backbone = Annotated[str | None, typer.Option("--backbone", help="resnet50, densenet121, efficientnet_b0 or any timm name.")]
+Backbone = Annotated[
+    str | None, typer.Option("--backbone", help="resnet50, densenet121, efficientnet_b0 or any timm name.")
+]
 WeightsFrom = Annotated[str | None, typer.Option("--weights", help="packaged, cache, hub, none, or a file of weights.")]
-Set = Annotated[list[str] | None, typer.Option("--set", help="Any decision of the plan, as name=value; can be repeated.")]
+Set = Annotated[
+    list[str] | None, typer.Option("--set", help="Any decision of the plan, as name=value; can be repeated.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
-Workers = Annotated[int | None, typer.Option("--workers", help="Processes that read files; by default one per core.", min=0)]
+Workers = Annotated[
+    int | None, typer.Option("--workers", help="Processes that read files; by default one per core.", min=0)
+]
 Anew = Annotated[bool, typer.Option("--anew", help="Do it again even where it was done.")]
 
 
-def decisions(pairs: list[str] | None, backbone: str | None, weights: str | None, seed: int | None = None) -> dict[str, Any]:
+def decisions(
+    pairs: list[str] | None, backbone: str | None, weights: str | None, seed: int | None = None
+) -> dict[str, Any]:
     """Collect the decisions that options take before the planner; the values of --set are YAML.
 
     Raises
@@ -52,12 +69,13 @@ def decisions(pairs: list[str] | None, backbone: str | None, weights: str | None
         try:
             taken[name.strip()] = yaml.safe_load(text)
         except yaml.YAMLError as error:
-            raise UsageError(f"--set {name}: the value cannot be read", fix="For example: --set size='[128, 128]'") from error
+            raise UsageError(
+                f"--set {name}: the value cannot be read", fix="For example: --set size='[128, 128]'"
+            ) from error
     if backbone is not None:
         taken["backbone"] = backbone
     if weights is not None:
-        known = ("packaged", "cache", "hub", "none")
-        taken["weights"] = {"source": weights} if weights in known else {"source": "file", "path": str(Path(weights).resolve())}
+        taken["weights"] = weights
     if seed:
         taken.setdefault("seed", seed)
     return taken

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 from hounsfield.cli import options as opt
 from hounsfield.cli.app import app, console
-from hounsfield.cli.console import Bars
-from hounsfield.pipeline.folder import RunFolder
-from hounsfield.pipeline.stages import Machine, PlanOptions, plan_stage
 
 
 @app.command(epilog="Example: `hounsfield plan runs/first --backbone resnet50 --set epochs=10`")
@@ -21,6 +18,10 @@ def plan(
     workers: opt.Workers = None,
 ) -> None:
     """Cohort → Plan: a YAML with every decision and its reason, to read, edit and rerun."""
+    from hounsfield.cli.console import Bars
+    from hounsfield.pipeline.folder import RunFolder
+    from hounsfield.pipeline.stages import Machine, PlanOptions, plan_stage
+
     chosen = PlanOptions(side_free, loss, opt.decisions(set_, backbone, weights))
     with Bars(console) as bars:
         plan_stage(RunFolder(run), chosen, Machine(device, workers, bars))

@@ -9,10 +9,6 @@ import typer
 
 from hounsfield.cli import options as opt
 from hounsfield.cli.app import app, console
-from hounsfield.cli.console import Bars
-from hounsfield.cohort import Labelling
-from hounsfield.pipeline.folder import RunFolder
-from hounsfield.pipeline.stages import Machine, predict_folder, predict_stage
 
 Model = Annotated[Path, typer.Argument(help="A run folder, or a bundle.", metavar="RUN|BUNDLE")]
 Others = Annotated[Path | None, typer.Argument(help="Folder of other images to predict.", metavar="[IMAGES]")]
@@ -34,6 +30,11 @@ def predict(
     workers: opt.Workers = None,
 ) -> None:
     """Bundle + images → Predictions: a part of the run's cohort, or any folder of images, with or without labels."""
+    from hounsfield.cli.console import Bars
+    from hounsfield.cohort import Labelling
+    from hounsfield.pipeline.folder import RunFolder
+    from hounsfield.pipeline.stages import Machine, predict_folder, predict_stage
+
     with Bars(console) as bars:
         machine = Machine(device, workers, bars)
         if images is None:

@@ -8,12 +8,10 @@ import typer
 
 from hounsfield.cli import options as opt
 from hounsfield.cli.app import app, console
-from hounsfield.cli.console import Bars
-from hounsfield.cohort import Labelling, Stated
-from hounsfield.pipeline.run import External, run_all
-from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
 
-ExternalCentre = Annotated[list[str] | None, typer.Option("--external", help="NAME=FOLDER of another centre; can be repeated.")]
+ExternalCentre = Annotated[
+    list[str] | None, typer.Option("--external", help="NAME=FOLDER of another centre; can be repeated.")
+]
 
 
 @app.command(epilog="Example: `hounsfield run images --labels labels.csv --out runs/first`")
@@ -41,6 +39,11 @@ def run(
     workers: opt.Workers = None,
 ) -> None:
     """Everything in order: scan, plan, train, predict, explain, export, evaluate, report. The same command resumes."""
+    from hounsfield.cli.console import Bars
+    from hounsfield.cohort import Labelling, Stated
+    from hounsfield.pipeline.run import External, run_all
+    from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
+
     labelling = Labelling(labels, key, label, positive, patient_pattern)
     scanning = ScanOptions(images, labelling, Stated(site, modality, body_part), folds, seed, key_file)
     planning = PlanOptions(side_free, loss, opt.decisions(set_, backbone, weights, seed))

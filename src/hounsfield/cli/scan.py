@@ -4,10 +4,6 @@ from __future__ import annotations
 
 from hounsfield.cli import options as opt
 from hounsfield.cli.app import app, console
-from hounsfield.cli.console import Bars
-from hounsfield.cohort import Labelling, Stated
-from hounsfield.pipeline.folder import RunFolder
-from hounsfield.pipeline.stages import Machine, ScanOptions, scan_stage
 
 
 @app.command(epilog="Example: `hounsfield scan images --labels labels.csv --out runs/first`")
@@ -28,6 +24,11 @@ def scan(
     workers: opt.Workers = None,
 ) -> None:
     """Folder + labels → Cohort: headers, labels, quarantine, split by patient."""
+    from hounsfield.cli.console import Bars
+    from hounsfield.cohort import Labelling, Stated
+    from hounsfield.pipeline.folder import RunFolder
+    from hounsfield.pipeline.stages import Machine, ScanOptions, scan_stage
+
     labelling = Labelling(labels, key, label, positive, patient_pattern)
     chosen = ScanOptions(images, labelling, Stated(site, modality, body_part), folds, seed, key_file)
     with Bars(console) as bars:

@@ -9,9 +9,10 @@ import typer
 from rich.table import Table
 
 from hounsfield.cli.app import app, console
-from hounsfield.pipeline.listing import cases, plan_rows, quarantine, summary
 
-What = Annotated[Path, typer.Argument(help="A run folder, a bundle, a table of predictions, or an image.", metavar="WHAT")]
+What = Annotated[
+    Path, typer.Argument(help="A run folder, a bundle, a table of predictions, or an image.", metavar="WHAT")
+]
 
 
 @app.command(epilog="Example: `hounsfield show runs/first --quarantine --paths`")
@@ -20,9 +21,13 @@ def show(
     plan: Annotated[bool, typer.Option("--plan", help="The plan, every decision with its reason.")] = False,
     list_cases: Annotated[bool, typer.Option("--cases", help="The cases and what was predicted of them.")] = False,
     aside: Annotated[bool, typer.Option("--quarantine", help="What was put aside, with the reason.")] = False,
-    paths: Annotated[bool, typer.Option("--paths", help="Name the files, from the private crosswalk; a path may hold a name.")] = False,
+    paths: Annotated[
+        bool, typer.Option("--paths", help="Name the files, from the private crosswalk; a path may hold a name.")
+    ] = False,
 ) -> None:
     """What a run folder, a bundle, a table or an image holds."""
+    from hounsfield.pipeline.listing import cases, plan_rows, quarantine, summary
+
     if plan:
         _print(("decision", "value", "reason"), plan_rows(what))
     elif list_cases:

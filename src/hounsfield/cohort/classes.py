@@ -20,6 +20,7 @@ _HEALTHY = re.compile(
     r"(no|not?[ _-].*|false|0|neg(ative)?|absent|normal.*|healthy|benign.*|control|none|without.*)", re.IGNORECASE
 )
 
+
 @dataclass(frozen=True)
 class KnownArchive:
     """What a MedMNIST .npz leaves out: the names of its two classes, the modality and the body part."""
@@ -59,14 +60,19 @@ def order_labels(found: Iterable[str | None], positive: str | None) -> tuple[lis
     names = sorted(counts, key=_natural)
     if len(names) < 2:
         only = f"only {names[0]!r}" if names else "no label at all"
-        raise LabelError(f"one class only: the usable cases have {only}", fix="A classifier needs at least two classes.")
+        raise LabelError(
+            f"one class only: the usable cases have {only}", fix="A classifier needs at least two classes."
+        )
     if len(names) > MOST_CLASSES:
         raise LabelError(
-            f"the label column has {len(names)} different values", fix="Name the label column with --label; a measurement is no class."
+            f"the label column has {len(names)} different values",
+            fix="Name the label column with --label; a measurement is no class.",
         )
     if len(names) > 2:
         if positive is not None:
-            raise LabelError(f"there are {len(names)} classes, so none is *the* positive one", fix="Leave --positive out.")
+            raise LabelError(
+                f"there are {len(names)} classes, so none is *the* positive one", fix="Leave --positive out."
+            )
         return names, None, f"{len(names)} classes, judged one against the rest"
     if positive is not None and positive not in names:
         raise LabelError(f"the positive label {positive!r} is none of {', '.join(names)}", fix="Correct --positive.")
@@ -74,13 +80,15 @@ def order_labels(found: Iterable[str | None], positive: str | None) -> tuple[lis
     return [name for name in names if name != chosen] + [chosen], chosen, f"positive is {chosen!r}: {reason}"
 
 
-def _guess(names: list[str], counts: Counter[str | None]) -> tuple[str, str]:
+def _guess(names: list[str], counts: Counter[str]) -> tuple[str, str]:
     diseased = [name for name in names if _DISEASE.fullmatch(name) and not _HEALTHY.fullmatch(name)]
     if len(diseased) == 1:
         return diseased[0], "its name means the finding is there; change it with --positive"
     healthy = [name for name in names if _HEALTHY.fullmatch(name)]
     if len(healthy) == 1:
-        return next(name for name in names if name not in healthy), f"{healthy[0]!r} means its absence; change it with --positive"
+        return next(
+            name for name in names if name not in healthy
+        ), f"{healthy[0]!r} means its absence; change it with --positive"
     rarer = min(names, key=lambda name: (counts[name], name))
     return rarer, "neither name tells, so the rarer class was taken; check it, and set --positive"
 

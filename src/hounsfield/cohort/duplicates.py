@@ -12,7 +12,9 @@ from hounsfield.read import Header
 KEEP_FIRST = {"test": 0, "calibration": 1, "validation": 2, "train": 3, None: 4}
 
 
-def drop_repeated_files(headers: Sequence[Header], marks: Mapping[int, str]) -> tuple[list[Header], list[tuple[int, int]]]:
+def drop_repeated_files(
+    headers: Sequence[Header], marks: Mapping[int, str]
+) -> tuple[list[Header], list[tuple[int, int]]]:
     """Return (headers without repeated DICOM objects, pairs of (repeated, kept) indices).
 
     One SOPInstanceUID names one object (PS3.5 section 9), so a second file with it adds nothing.

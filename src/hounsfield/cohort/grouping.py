@@ -71,7 +71,11 @@ def key_index(headers: Sequence[Header], root: Path, table_folder: Path | None) 
 
 
 def by_table(
-    headers: Sequence[Header], index: Mapping[str, Mapping[str, list[int]]], table: LabelTable, root: Path, pattern: str | None
+    headers: Sequence[Header],
+    index: Mapping[str, Mapping[str, list[int]]],
+    table: LabelTable,
+    root: Path,
+    pattern: str | None,
 ) -> Grouping:
     """Make cases from a label table: the kind of its key says what a case is."""
     groups = index[table.key_kind]
@@ -87,12 +91,17 @@ def by_table(
     patients = _Patients(root, pattern)
     for key, members in grouped.items():
         facts = dict(table.covariates.get(key, {}))
-        draft = Draft(key, slice_order(members), patients.of(members[0], facts.get("patient")), table.labels[key], None, facts)
+        draft = Draft(
+            key, slice_order(members), patients.of(members[0], facts.get("patient")), table.labels[key], None, facts
+        )
         draft.split = _given_split(facts.get("split") or members[0].split)
         drafts.append(draft)
     unmatched = [(row, key) for key, row in table.rows.items() if key not in groups]
     without = [draft for draft in drafts if draft.label is None]
-    rest = [Draft(_identity(header, root), [header], patients.of(header, None)) for header in unlabelled]
+    rest = [
+        Draft(identity, slice_order(members), patients.of(members[0], None))
+        for identity, members in _by_series(unlabelled, root).items()
+    ]
     return Grouping(
         [draft for draft in drafts if draft.label is not None], table.unit, table.label_column,
         f"{table.key_column} ({table.key_kind})", patients.sentence, without + rest, unmatched, notes,
@@ -105,9 +114,7 @@ def by_folder(headers: Sequence[Header], root: Path, pattern: str | None, *, lab
     DICOM files of one series form one case; every other file is a case.
     """
     patients = _Patients(root, pattern)
-    grouped: dict[str, list[Header]] = defaultdict(list)
-    for header in headers:
-        grouped[header.series_uid or _identity(header, root)].append(header)
+    grouped = _by_series(headers, root)
     # Folders say labels only where there is more than one class; a plain folder says nothing.
     drafts = []
     for identity, members in grouped.items():
@@ -118,7 +125,9 @@ def by_folder(headers: Sequence[Header], root: Path, pattern: str | None, *, lab
             labels = {_folder_label(header, root) for header in members}
             if len(labels) > 1:
                 names = ", ".join(sorted(str(label[1]) for label in labels))
-                raise LabelError(f"two labels for one case: a series lies in several class folders ({names})", where=root)
+                raise LabelError(
+                    f"two labels for one case: a series lies in several class folders ({names})", where=root
+                )
             draft.split, draft.label = labels.pop()
         drafts.append(draft)
     volumes = any(len(draft.headers) > 1 for draft in drafts)
@@ -141,8 +150,17 @@ def slice_order(headers: Sequence[Header]) -> list[Header]:
     ordered: list[Header] = []
     for _, members in sorted(series.items(), key=lambda item: (item[1][0].study_date or "", item[0])):
         placed = all(header.position is not None for header in members)
-        ordered += sorted(members, key=lambda header: (header.position if placed else header.instance_number or 0, _sort_name(header)))
+        ordered += sorted(
+            members, key=lambda header: (header.position if placed else header.instance_number or 0, _sort_name(header))
+        )
     return ordered
+
+
+def _by_series(headers: Sequence[Header], root: Path) -> dict[str, list[Header]]:
+    grouped: dict[str, list[Header]] = defaultdict(list)
+    for header in headers:
+        grouped[header.series_uid or _identity(header, root)].append(header)
+    return grouped
 
 
 class _Patients:
@@ -162,7 +180,9 @@ class _Patients:
         if self.pattern is not None:
             found = self.pattern.search(_relative(header, self.root) or header.source.path.name)
             if found is None:
-                raise UsageError("--patient-pattern matches nothing in the path of an image", fix="Make it match every path.")
+                raise UsageError(
+                    "--patient-pattern matches nothing in the path of an image", fix="Make it match every path."
+                )
             return self._by("the path", found.group(1) if found.groups() else found.group(0))
         if header.patient_id:
             return self._by("PatientID", header.patient_id)

@@ -35,7 +35,9 @@ def walk(
         If the place does not exist or holds no files.
     """
     if not images.exists():
-        raise UsageError("the image folder does not exist", where=images, fix="Give a folder of images, or an .npz file.")
+        raise UsageError(
+            "the image folder does not exist", where=images, fix="Give a folder of images, or an .npz file."
+        )
     root = images if images.is_dir() else images.parent
     skip = {path.resolve() for path in leave_out}
     paths = [path for path in _files(images) if path.resolve() not in skip]

@@ -93,7 +93,9 @@ def read_labels(
     }
     if columns["patient"] is None and kind == "PatientID":
         covariates = {name: {**facts, "patient": name} for name, facts in covariates.items()}
-    notes = () if len(labels) == len(keys) else (f"{len(keys) - len(labels)} rows repeat another row with the same label",)
+    notes = (
+        () if len(labels) == len(keys) else (f"{len(keys) - len(labels)} rows repeat another row with the same label",)
+    )
     return LabelTable(key_column, kind, label_column, labels, rows, covariates, notes)
 
 

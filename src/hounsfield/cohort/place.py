@@ -45,12 +45,16 @@ def place(drafts: Sequence[Draft], *, folds: int, seed: int) -> Placement:
     if not all(given):
         made = split_patients(*_columns(drafts, range(len(drafts))), SHARES, seed)
         shares = ", ".join(f"{share * 5}% {name}" for name, share in SHARES.items())
-        return Placement(list(made), [None] * len(drafts), {}, f"Split by patient, stratified by label, seed {seed}: {shares}.")
+        return Placement(
+            list(made), [None] * len(drafts), {}, f"Split by patient, stratified by label, seed {seed}: {shares}."
+        )
     sentences = ["The split is the one given with the data."]
     for missing in ("test", "validation", "calibration"):
         if missing not in splits:
             _carve(drafts, splits, missing, seed)
-            sentences.append(f"It has no {missing} part: an eighth of the training patients, stratified, seed {seed}, became that.")
+            sentences.append(
+                f"It has no {missing} part: an eighth of the training patients, stratified, seed {seed}, became that."
+            )
     if quarantine:
         sentences.append(f"{len(quarantine)} cases of patients in two parts were put aside.")
     return Placement(splits, [None] * len(drafts), quarantine, " ".join(sentences))

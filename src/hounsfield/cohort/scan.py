@@ -81,7 +81,9 @@ def scan(
         key_column=grouping.key_column, patients_from=grouping.patients_from, split_sentence=placement.sentence,
         folds=folds, seed=seed, notes=[sentence, *grouping.notes],
     )  # fmt: skip
-    return _assemble(found, grouping, drafts, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside, leaks)
+    return _assemble(
+        found, grouping, drafts, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside, leaks
+    )
 
 
 def scan_for_prediction(
@@ -119,7 +121,9 @@ def scan_for_prediction(
         key_column=grouping.key_column, patients_from=grouping.patients_from, split_sentence=sentence, notes=grouping.notes,
     )  # fmt: skip
     placement = Placement(["test"] * len(drafts), [None] * len(drafts), {}, sentence)
-    return _assemble(found, grouping, drafts, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside, leaks)
+    return _assemble(
+        found, grouping, drafts, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside, leaks
+    )
 
 
 Aside = list[tuple[str, str]]
@@ -152,7 +156,10 @@ def _collect(
                 "no labels: there is no label table, and the images do not lie in class-named folders",
                 where=images, fix="Give a CSV with --labels.",
             )  # fmt: skip
-    placed = {(str(found.headers[index].source.path), found.headers[index].source.member): mark for index, mark in marks.items()}
+    placed = {
+        (str(found.headers[index].source.path), found.headers[index].source.member): mark
+        for index, mark in marks.items()
+    }
     return found, grouping, aside, placed
 
 
@@ -179,14 +186,17 @@ def _assemble(
         }  # fmt: skip
         rows.append(row)
         crosswalk += _crosswalk(draft, row["case"], found, names)
-    away = [(grouping.drafts[index], f"{why}; it repeats {_case_of(grouping.drafts[first], names)}") for index, (first, why) in repeats.items()]
+    away = [
+        (grouping.drafts[index], f"{why}; it repeats {_case_of(grouping.drafts[first], names)}")
+        for index, (first, why) in repeats.items()
+    ]
     away += [(draft, "no label" if about.label_column else "not asked for") for draft in grouping.unlabelled]
     quarantine = [(names.of("file", place), "file", "scan", why) for place, why in aside]
     crosswalk += [_file_entry(names, place) for place, _ in aside]
     for draft, why in away:
         rows.append(_row(draft, found, names, stated) | {"split": None, "fold": None, "quarantine": why})
         crosswalk += _crosswalk(draft, rows[-1]["case"], found, names)
-    quarantine += [(row["case"], "case", "scan", row["quarantine"]) for row in rows if row["quarantine"]]
+    quarantine += [(str(row["case"]), "case", "scan", str(row["quarantine"])) for row in rows if row["quarantine"]]
     put_aside = {place for place, _ in aside}
     for number, key in grouping.unmatched_rows:
         known = any(place == key or place.endswith(f"/{key}") for place in put_aside)

@@ -35,14 +35,16 @@ def split_patients(patients: Sequence[str], labels: Sequence[str], shares: dict[
     total = sum(shares.values())
     pieces = min(total, len(np.unique(people)))
     parts: list[str] = []
-    for number, (name, share) in enumerate(shares.items(), start=1):
+    for number, name in enumerate(shares, start=1):
         upto = pieces if number == len(shares) else round(sum(list(shares.values())[:number]) * pieces / total)
         parts += [name] * (max(upto, len(parts) + 1) - len(parts))
     best: tuple[int, np.ndarray] | None = None
     for attempt in range(_TRIES):
         piece = _folds(people, classes, pieces, seed + 1000 * attempt)
         given = np.array(parts)[piece]
-        fewest = min(int(((given == name) & (classes == label)).sum()) for name in shares for label in np.unique(classes))
+        fewest = min(
+            int(((given == name) & (classes == label)).sum()) for name in shares for label in np.unique(classes)
+        )
         if best is None or fewest > best[0]:
             best = (fewest, given)
         if fewest >= 2:
@@ -66,7 +68,9 @@ def fold_patients(patients: Sequence[str], labels: Sequence[str], folds: int, se
     """
     people, classes = np.asarray(patients), np.asarray(labels)
     if folds < 3:
-        raise SplitError(f"{folds} folds are too few", fix="Use 3 or more: one to judge, one to choose the epoch, the rest to train.")
+        raise SplitError(
+            f"{folds} folds are too few", fix="Use 3 or more: one to judge, one to choose the epoch, the rest to train."
+        )
     _enough(people, classes, folds, "folds", str(folds))
     return [int(fold) for fold in _folds(people, classes, folds, seed)]
 
@@ -77,7 +81,9 @@ def _enough(people: np.ndarray, classes: np.ndarray, wanted: int, what: str, nam
         if count < wanted:
             raise SplitError(
                 f"fewer patients than {what}: {count} patients are labelled {label!r}, and there are {wanted} {what} ({named})",
-                fix="Use fewer folds, or add cases." if what == "folds" else "Use k folds instead (--folds 3), or add cases.",
+                fix="Use fewer folds, or add cases."
+                if what == "folds"
+                else "Use k folds instead (--folds 3), or add cases.",
             )
 
 

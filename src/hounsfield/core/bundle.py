@@ -72,7 +72,7 @@ class Bundle:
         shutil.rmtree(partial, ignore_errors=True)
         files.make_folder(partial)
         shutil.copyfile(weights, partial / WEIGHTS)
-        plan.save(partial / PLAN)
+        plan.portable().save(partial / PLAN)
         recipe.save(partial / RECIPE)
         files.write_json(partial / LABELS, {"labels": plan.labels.value, "positive": plan.positive.value})
         files.write_json(partial / CALIBRATION, calibration.model_dump(mode="json"))

@@ -126,7 +126,9 @@ class Cohort:
     @property
     def digest(self) -> str:
         """sha256 of what was scanned. A case put aside later keeps its place, so that a plan stays the cohort's plan."""
-        return digest({"table": digest_table(self.table.drop("quarantine")), "about": self.about.model_dump(mode="json")})
+        return digest(
+            {"table": digest_table(self.table.drop("quarantine")), "about": self.about.model_dump(mode="json")}
+        )
 
     def locate(self, keys: Sequence[str]) -> list[tuple[Path, str | None]]:
         """Return (path, member) of file keys.
@@ -152,7 +154,9 @@ class Cohort:
         """Return a cohort in which these cases (case → reason) are in quarantine."""
         if not reasons:
             return self
-        known = pl.DataFrame({"case": list(reasons), "why": list(reasons.values())}, schema={"case": pl.String, "why": pl.String})
+        known = pl.DataFrame(
+            {"case": list(reasons), "why": list(reasons.values())}, schema={"case": pl.String, "why": pl.String}
+        )
         table = (
             self.table.join(known, on="case", how="left", maintain_order="left")
             .with_columns(
@@ -190,7 +194,9 @@ class Cohort:
         """
         path = folder / "cohort.parquet"
         if not path.exists():
-            raise UsageError("there is no cohort here", where=folder, fix="Make one with: hounsfield scan IMAGES --out RUN")
+            raise UsageError(
+                "there is no cohort here", where=folder, fix="Make one with: hounsfield scan IMAGES --out RUN"
+            )
         try:
             table, meta = _read(path)
             about = About.model_validate(json.loads(meta["hounsfield"]))

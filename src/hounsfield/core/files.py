@@ -23,7 +23,9 @@ def replacing(path: Path) -> Iterator[Path]:
         yield partial
         os.replace(partial, path)
     except OSError as error:
-        raise OutputError(f"cannot write: {error.strerror or error}", where=path, fix="Choose a writable place with room.") from error
+        raise OutputError(
+            f"cannot write: {error.strerror or error}", where=path, fix="Choose a writable place with room."
+        ) from error
     finally:
         partial.unlink(missing_ok=True)
 

@@ -149,9 +149,18 @@ class Plan(_Strict):
 
     @property
     def digest(self) -> str:
-        """sha256 of the values alone: reasons and the measured cost change nothing that the run does."""
-        values = {name: item.model_dump(mode="json")["value"] for name, item in self.decisions.items() if name != "cost"}
+        """sha256 of the values alone: reasons, the measured cost and the folder of a weights file change nothing of the run."""
+        decisions = self.portable().decisions
+        values = {name: item.model_dump(mode="json")["value"] for name, item in decisions.items() if name != "cost"}
         return digests.digest({"cohort": self.cohort, **values})
+
+    def portable(self) -> Plan:
+        """Return the plan as it may leave this machine: a weights file by its name, without its folder."""
+        path = self.weights.value.path
+        if path is None:
+            return self
+        named = Weights(source=self.weights.value.source, path=Path(path).name)
+        return self.model_copy(update={"weights": Decision(value=named, reason=self.weights.reason)})
 
     def changed(self, **values: Any) -> Plan:
         """Return a copy with some values replaced, their reason becoming "asked for".
@@ -164,7 +173,9 @@ class Plan(_Strict):
         content = self.model_dump(mode="json")
         for name, value in values.items():
             if name not in self.decisions:
-                raise PlanError(f"the plan has no decision named {name!r}", fix=f"Choose from: {', '.join(self.decisions)}.")
+                raise PlanError(
+                    f"the plan has no decision named {name!r}", fix=f"Choose from: {', '.join(self.decisions)}."
+                )
             content[name] = {"value": value, "reason": "asked for"}
         return self.from_content(content)
 
@@ -197,4 +208,6 @@ def _checked(content: Any, path: Path | None) -> Plan:
         first = error.errors()[0]
         place = " → ".join(str(part) for part in first["loc"])
         message = first["msg"].removeprefix("Value error, ")
-        raise PlanError(f"{place + ': ' if place else ''}{message}", where=path, fix="Correct the value and run again.") from error
+        raise PlanError(
+            f"{place + ': ' if place else ''}{message}", where=path, fix="Correct the value and run again."
+        ) from error

@@ -115,7 +115,9 @@ class Predictions:
             If the file is missing or is not a table of predictions.
         """
         if not path.exists():
-            raise PredictionsError("there are no predictions here", where=path, fix="Make them with: hounsfield predict RUN")
+            raise PredictionsError(
+                "there are no predictions here", where=path, fix="Make them with: hounsfield predict RUN"
+            )
         try:
             arrow = pq.read_table(path)
             task = Task.model_validate(json.loads(arrow.schema.metadata[b"hounsfield"]))

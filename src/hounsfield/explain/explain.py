@@ -67,7 +67,7 @@ def explain(
     table = cohort.usable.filter(pl.col("case").is_in(list(targets)))
     missing = sorted(set(targets) - set(table["case"]))
     if missing:
-        raise UsageError(f"there is no usable case {missing[0]}", fix="Take case names from predictions/*.parquet or `hounsfield show RUN`.")
+        raise UsageError(f"there is no usable case {missing[0]}", fix="List cases with: hounsfield show RUN --cases")
     network, preparation = load_network(bundle, device), preparation_of(bundle)
     chosen = {case.case: case for case in files_of(cohort, table)}
     jobs = [(chosen[case], preparation) for case in targets]
@@ -82,7 +82,9 @@ def explain(
     return found
 
 
-def write_panels(folder: Path, bundle: Bundle, explanations: Sequence[Explanation], facts: Sequence[dict[str, Any]]) -> Path:
+def write_panels(
+    folder: Path, bundle: Bundle, explanations: Sequence[Explanation], facts: Sequence[dict[str, Any]]
+) -> Path:
     """Write pictures, arrays and panels.json. All overlays of one call share a colour scale, told in each note.
 
     Parameters
@@ -132,7 +134,9 @@ def _confidence(predictions: Predictions) -> np.ndarray:
     return values[np.arange(len(values)), decided]
 
 
-def _explain_one(network: Network, bundle: Bundle, case: str, frames: list[np.ndarray], target: str, device: str) -> Explanation:
+def _explain_one(
+    network: Network, bundle: Bundle, case: str, frames: list[np.ndarray], target: str, device: str
+) -> Explanation:
     stored = np.stack([apply_stored(bundle.recipe, frame) for frame in frames])
     sizes = [(int(frame.shape[0]), int(frame.shape[1])) for frame in frames]
     attribution = grad_cam(network, stored, sizes, bundle.recipe, bundle.labels, target, choose_device(device))

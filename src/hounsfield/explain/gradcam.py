@@ -39,7 +39,13 @@ class Attribution:
 
 
 def grad_cam(
-    network: Network, stored: np.ndarray, sizes: list[tuple[int, int]], recipe: Recipe, labels: list[str], target: str, device: torch.device
+    network: Network,
+    stored: np.ndarray,
+    sizes: list[tuple[int, int]],
+    recipe: Recipe,
+    labels: list[str],
+    target: str,
+    device: torch.device,
 ) -> Attribution:
     """Explain one case.
 
@@ -82,7 +88,9 @@ def grad_cam(
 def _member_map(member: Tail, activation: torch.Tensor, output: int) -> torch.Tensor:
     attribution = LayerGradCam(member, member.last_map).attribute(activation, target=output, relu_attributions=False)
     if not isinstance(attribution, torch.Tensor) or attribution.ndim != 4:
-        raise UsageError("this backbone has no feature maps that Grad-CAM could stand on", fix="Use a convolutional backbone.")
+        raise UsageError(
+            "this backbone has no feature maps that Grad-CAM could stand on", fix="Use a convolutional backbone."
+        )
     return attribution.detach()[:, 0]
 
 
@@ -94,4 +102,6 @@ def _in_frame(values: np.ndarray, recipe: Recipe, size: tuple[int, int]) -> np.n
     inner = fitted_size(*size, resize)
     top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
     cropped = enlarged[top : top + inner[0], left : left + inner[1]]
-    return np.asarray(resize_operator(size[0], inner[0]) @ cropped @ resize_operator(size[1], inner[1]).T, dtype=np.float32)
+    return np.asarray(
+        resize_operator(size[0], inner[0]) @ cropped @ resize_operator(size[1], inner[1]).T, dtype=np.float32
+    )

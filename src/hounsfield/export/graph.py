@@ -48,7 +48,9 @@ def build_graph(bundle: Bundle, network: Network) -> onnx.ModelProto:
     )  # fmt: skip
     count = len(bundle.outputs)
     _add_calibration(after, bundle, slices, count)
-    back = _model(after, "calibration", [(NETWORK_LOGITS, ["frames", count])], [(name, ["n", count]) for name in OUTPUTS])
+    back = _model(
+        after, "calibration", [(NETWORK_LOGITS, ["frames", count])], [(name, ["n", count]) for name in OUTPUTS]
+    )
     middle = _network(network, bundle)
     model = compose.merge_models(front, middle, io_map=[(NETWORK_INPUT, NETWORK_INPUT)], name="hounsfield")
     model = compose.merge_models(model, back, io_map=[(NETWORK_LOGITS, NETWORK_LOGITS)], name="hounsfield")
@@ -91,8 +93,10 @@ def _add_calibration(nodes: Nodes, bundle: Bundle, slices: int, count: int) -> N
     nodes.nodes.append(helper.make_node("Identity", [logits], [OUTPUTS[0]], name="calibration/logits"))
     scaled = nodes.op("Div", logits, nodes.real(bundle.calibration.temperature))
     moved = nodes.op("Add", scaled, nodes.real(bundle.calibration.offsets))
-    kind = ("Sigmoid", {}) if count == 1 else ("Softmax", {"axis": 1})
-    nodes.nodes.append(helper.make_node(kind[0], [moved], [OUTPUTS[1]], name="calibration/link", **kind[1]))
+    kind, attributes = ("Sigmoid", {}) if count == 1 else ("Softmax", {"axis": 1})
+    nodes.nodes.append(
+        helper.make_node(kind, [moved], [OUTPUTS[1]], "calibration/link", None, None, None, **attributes)
+    )
 
 
 def _network(network: Network, bundle: Bundle) -> onnx.ModelProto:
@@ -109,9 +113,11 @@ def _network(network: Network, bundle: Bundle) -> onnx.ModelProto:
             )  # fmt: skip
             buffer = io.BytesIO()
             assert program is not None
-            program.save(buffer)
+            program.save(buffer)  # type: ignore[arg-type]  # it takes a file object too
     except Exception as error:  # the exporter has many kinds of its own; for the user they mean one thing
-        raise ExportError(f"the network has no ONNX form: {type(error).__name__}", fix="Use another backbone.") from error
+        raise ExportError(
+            f"the network has no ONNX form: {type(error).__name__}", fix="Use another backbone."
+        ) from error
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)

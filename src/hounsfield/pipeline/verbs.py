@@ -6,9 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from hounsfield.cohort import Labelling, Stated
+from hounsfield.cohort import Labelling, Stated, scan_for_prediction
 from hounsfield.cohort import scan as scan_files
-from hounsfield.cohort import scan_for_prediction
 from hounsfield.core import Bundle, Cohort, Image, Plan, Predictions
 from hounsfield.errors import UsageError
 from hounsfield.evaluate import Evaluation
@@ -62,9 +61,11 @@ def scan(
     return cohort
 
 
-def plan(cohort: Cohort, *, out: Place | None = None, side_free: bool = False, loss: str = "cross-entropy", **decisions: Any) -> Plan:
+def plan(
+    cohort: Cohort, *, out: Place | None = None, side_free: bool = False, loss: str = "cross-entropy", **decisions: Any
+) -> Plan:
     """Plan a run; `decisions` are taken as given (`backbone="resnet50"`). `out` is the run folder to write plan.yaml in."""
-    made = make_plan(cohort, side_free=side_free, loss=loss, **decisions)
+    made = make_plan(cohort, side_free=side_free, loss=loss, decisions=decisions)
     if out is not None:
         made.save(Path(out) / "plan.yaml")
     return made
@@ -89,7 +90,9 @@ def evaluate(predictions: Predictions, *, resamples: int = 2000, seed: int = 0) 
     return judge(predictions, resamples=resamples, seed=seed)
 
 
-def explain(bundle: Bundle, cohort: Cohort, cases: Sequence[str] | Mapping[str, str], *, device: str = "auto") -> list[Explanation]:
+def explain(
+    bundle: Bundle, cohort: Cohort, cases: Sequence[str] | Mapping[str, str], *, device: str = "auto"
+) -> list[Explanation]:
     """Return Grad-CAM for cases; a mapping says for which label, a list takes the positive (or the last) one."""
     wanted = dict(cases) if isinstance(cases, Mapping) else dict.fromkeys(cases, bundle.positive or bundle.labels[-1])
     return explain_cases(bundle, cohort, wanted, device=device)
@@ -110,16 +113,29 @@ def run(
     labels: Place | None = None,
     *,
     out: Place,
+    key: str | None = None,
+    label: str | None = None,
+    positive: str | None = None,
+    patient_pattern: str | None = None,
     folds: int = 0,
+    seed: int = 0,
     external: Mapping[str, Place] | None = None,
+    site: str | None = None,
+    modality: str | None = None,
+    body_part: str | None = None,
+    key_file: Place | None = None,
+    side_free: bool = False,
+    loss: str = "cross-entropy",
     device: str = "auto",
     **decisions: Any,
 ) -> Path:
     """Do everything in order and return the path of the report; `external` maps a centre's name to its folder."""
-    labelling = Labelling(_path(labels))
+    labelling = Labelling(_path(labels), key, label, positive, patient_pattern)
     externals = {name: External(Path(place), labelling) for name, place in (external or {}).items()}
-    options = ScanOptions(Path(images), labelling, folds=folds)
-    return run_all(Path(out), options, PlanOptions(decisions=decisions), Machine(device), externals).report
+    options = ScanOptions(Path(images), labelling, Stated(site, modality, body_part), folds, seed, _path(key_file))
+    if seed:
+        decisions.setdefault("seed", seed)
+    return run_all(Path(out), options, PlanOptions(side_free, loss, decisions), Machine(device), externals).report
 
 
 def demo(out: Place = "runs/demo", *, device: str = "auto") -> Path:
@@ -146,7 +162,9 @@ def show(place: Place) -> str:
         return str(Cohort.load(path, private=False))
     if path.is_file():
         return str(read(path))
-    raise UsageError("there is nothing of ours here", where=path, fix="Give a run folder, a bundle, predictions, or an image.")
+    raise UsageError(
+        "there is nothing of ours here", where=path, fix="Give a run folder, a bundle, predictions, or an image."
+    )
 
 
 def doctor() -> list[Finding]:

@@ -66,7 +66,10 @@ def fingerprint(cohort: Cohort, *, workers: int | None = None) -> Fingerprint:
     """
     train = cohort.part("train")
     rows = train[evenly_spaced(train.height, min(SAMPLE, train.height))].unique("case", maintain_order=True)
-    sources = [case_files(cohort.locate(keys[:1]), [1], case).sources[0] for case, keys in rows.select("case", "files").iter_rows()]
+    sources = [
+        case_files(cohort.locate(keys[:1]), [1], case).sources[0]
+        for case, keys in rows.select("case", "files").iter_rows()
+    ]
     results = [result for _, result in each(_look, sources, workers=workers)]
     looks = [result for result in results if isinstance(result, _Look)]
     if not looks:

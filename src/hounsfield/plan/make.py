@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import timm
+from pydantic import ValidationError
 
 from hounsfield.core.cohort import Cohort
-from hounsfield.core.plan import Cost, Decision, Plan
+from hounsfield.core.plan import Cost, Decision, Plan, Weights
 from hounsfield.errors import PlanError, WeightsError
 from hounsfield.plan import rules
 from hounsfield.plan.cost import measure_cost
 from hounsfield.plan.fingerprint import Fingerprint, fingerprint
+from hounsfield.prepare import recipe_of
 
 EPOCHS, PATIENCE = 30, 8
+LOSSES = ("cross-entropy", "focal")
+SOURCES = ("packaged", "cache", "hub", "none")
 ASKED = "asked for"
 
 
@@ -24,7 +30,7 @@ def make_plan(
     loss: str = "cross-entropy",
     workers: int | None = None,
     device: str = "auto",
-    **chosen: Any,
+    decisions: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Plan a run for a cohort.
 
@@ -34,9 +40,9 @@ def make_plan(
         The label has no side, so that a horizontal flip is allowed for every body part.
     loss:
         `cross-entropy` or `focal`.
-    chosen:
-        Decisions that are already taken, by name (`backbone="resnet50"`); they are kept with the reason "asked for",
-        and the rules that follow from them follow.
+    decisions:
+        Decisions that are already taken, by name (`{"backbone": "resnet50"}`); they are kept with the reason "asked
+        for", and the rules that follow from them follow. `loss` may be a name, `weights` a source or a file.
 
     Raises
     ------
@@ -44,40 +50,59 @@ def make_plan(
         If a decision is unknown or not allowed, or the images fit no rule.
     """
     found = fingerprint(cohort, workers=workers)
-    return plan_from(found, cohort.digest, side_free=side_free, loss=loss, device=device, **chosen)
+    return plan_from(found, cohort.digest, side_free=side_free, loss=loss, device=device, decisions=decisions)
 
 
 def plan_from(
-    found: Fingerprint, cohort_digest: str, *, side_free: bool = False, loss: str = "cross-entropy", device: str = "auto", **chosen: Any
+    found: Fingerprint,
+    cohort_digest: str,
+    *,
+    side_free: bool = False,
+    loss: str = "cross-entropy",
+    device: str = "auto",
+    decisions: Mapping[str, Any] | None = None,
 ) -> Plan:
     """Plan a run from a fingerprint; see `make_plan`."""
-    unknown = set(chosen) - set(Plan.model_fields)
+    chosen = dict(decisions or {})
+    if isinstance(chosen.get("loss"), str):
+        loss = chosen.pop("loss")
+    if loss not in LOSSES:
+        raise PlanError(f"there is no loss named {loss!r}", fix=f"Choose from: {', '.join(LOSSES)}.")
+    if "weights" in chosen:
+        chosen["weights"] = weights_from(chosen["weights"])
+    unknown = set(chosen) - set(_names())
     if unknown:
-        raise PlanError(f"the plan has no decision named {', '.join(sorted(unknown))}", fix=f"Choose from: {', '.join(_names())}.")
+        raise PlanError(
+            f"the plan has no decision named {', '.join(sorted(unknown))}", fix=f"Choose from: {', '.join(_names())}."
+        )
     taken: dict[str, Decision[Any]] = {}
 
     def decide(name: str, decision: Decision[Any]) -> Any:
-        taken[name] = Decision(value=chosen[name], reason=ASKED) if name in chosen else decision
+        taken[name] = Decision[Any](value=chosen[name], reason=ASKED) if name in chosen else decision
         return taken[name].value
 
     binary = len(found.labels) == 2
     decide("task", Decision(value="binary" if binary else "multiclass", reason=f"{len(found.labels)} labels"))
     decide("labels", Decision(value=found.labels, reason="the labels of the cohort, in the order of the outputs"))
-    decide("positive", Decision(value=found.positive, reason="see the cohort" if binary else "more than two classes have none"))
+    decide(
+        "positive",
+        Decision(value=found.positive, reason="see the cohort" if binary else "more than two classes have none"),
+    )
     decide("unit", Decision(value=found.unit, reason="what the files hold"))
     rule = decide("conditioning", rules.conditioning(found) if "conditioning" not in chosen else Decision(value=""))
     decide("windows", rules.windows(found, rule))
     count = decide("slices", rules.slices(found))
-    backbone = decide("backbone", Decision(value=rules.BACKBONE, reason="small, fast on a CPU, and its weights install offline"))
+    backbone = decide(
+        "backbone", Decision(value=rules.BACKBONE, reason="small, fast on a CPU, and its weights install offline")
+    )
     contract = _contract(backbone)
     decide("size", rules.size(found, contract["input_size"][-1]))
     decide("channels", Decision(value=3, reason="what the backbone was pretrained with"))
     norm = {"mean": list(contract["mean"]), "std": list(contract["std"])}
     decide("normalisation", Decision(value=norm, reason="the backbone's own"))
     decide("augmentation", rules.augmentation(found, side_free))
-    weights = decide("weights", rules.weights(backbone))
-    source = weights["source"] if isinstance(weights, dict) else weights.source
-    frozen = decide("frozen", rules.frozen(found, backbone, source != "none"))
+    source = decide("weights", rules.weights(backbone)).source
+    frozen = decide("frozen", rules.frozen(found, backbone, source != "none", count))
     decide("cached_views", rules.cached_views(found, frozen, count))
     decide("members", rules.members(found))
     decide("dropout", Decision(value=0.2, reason="customary for this size of network"))
@@ -89,9 +114,12 @@ def plan_from(
     decide("backbone_rate", rules.backbone_rate(source != "none", count))
     decide("batch_norm", rules.batch_norm(source != "none", count))
     decide("weight_decay", Decision(value=0.05, reason="customary for fine-tuning with AdamW"))
-    decide("operating_point", Decision(value="youden", reason="sensitivity and specificity weigh the same; or sensitivity>=0.95"))
+    decide(
+        "operating_point",
+        Decision(value="youden", reason="sensitivity and specificity weigh the same; or sensitivity>=0.95"),
+    )
     decide("seed", Decision(value=0, reason="any number; the same number gives the same run"))
-    blank = Decision(value=Cost(minutes=0, memory=0, disk=0), reason="")
+    blank: Decision[Cost] = Decision(value=Cost(minutes=0, memory=0, disk=0), reason="")
     content = {name: decision.model_dump(mode="json") for name, decision in {**taken, "cost": blank}.items()}
     plan = _validated({"cohort": cohort_digest, **content})
     return plan.model_copy(update={"cost": measure_cost(plan, found, device)})
@@ -102,15 +130,34 @@ def _validated(content: dict[str, Any]) -> Plan:
     draft = Plan.from_content(content)
     if draft.weights.value.source != "none" and draft.channels.value != 3:
         raise PlanError("channels: the pretrained backbones have three channels", fix="Leave channels at 3.")
-    if len(draft.windows.value) not in (1, draft.channels.value):
-        raise PlanError(f"windows: {len(draft.windows.value)} windows do not fit {draft.channels.value} channels", fix="Give 1 or 3.")
+    recipe_of(draft)
     return draft
+
+
+def weights_from(value: Any) -> Weights:
+    """Read a choice of weights: a source (packaged, cache, hub, none), a file, or both as a mapping.
+
+    Raises
+    ------
+    PlanError
+        If it is none of them.
+    """
+    if isinstance(value, Weights):
+        return value
+    if isinstance(value, str):
+        value = {"source": value} if value in SOURCES else {"source": "file", "path": str(Path(value).resolve())}
+    try:
+        return Weights.model_validate(value)
+    except ValidationError as error:
+        raise PlanError(f"weights: {error.errors()[0]['msg']}", fix=f"Give {', '.join(SOURCES)}, or a file.") from error
 
 
 def _contract(backbone: str) -> dict[str, Any]:
     config = timm.get_pretrained_cfg(backbone) if timm.is_model(backbone) else None
     if config is None:
-        raise WeightsError(f"timm knows no backbone named {backbone!r}", fix="Try resnet50, densenet121, efficientnet_b0.")
+        raise WeightsError(
+            f"timm knows no backbone named {backbone!r}", fix="Try resnet50, densenet121, efficientnet_b0."
+        )
     return config.to_dict()
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from hounsfield.core.plan import Augmentation, Decision, Loss, Weights
 from hounsfield.errors import PlanError
 from hounsfield.models import at_hand
@@ -21,13 +20,19 @@ def conditioning(found: Fingerprint) -> Decision[str]:
     if found.unit == "RGB":
         return Decision(value="colour", reason="the images are in colour")
     if found.modality == "MR":
-        return Decision(value="percentiles", reason="MR has no fixed unit, so each case's own foreground sets the range")
+        return Decision(
+            value="percentiles", reason="MR has no fixed unit, so each case's own foreground sets the range"
+        )
     if found.modality in RADIOGRAPHY:
-        return Decision(value="voi", reason=f"{found.modality}: the window that the file asks for, else its percentiles")
+        return Decision(
+            value="voi", reason=f"{found.modality}: the window that the file asks for, else its percentiles"
+        )
     if found.is_picture and found.modality in (None, "CT", *GREY_BY_RANGE):
         return Decision(value="range", reason="grey pictures: the range that the file can hold becomes 0 to 1")
     if found.modality is None:
-        return Decision(value="percentiles", reason="the files state no modality, so each case's own foreground sets the range")
+        return Decision(
+            value="percentiles", reason="the files state no modality, so each case's own foreground sets the range"
+        )
     raise PlanError(
         f"there is no rule for modality {found.modality!r}",
         fix="Choose one yourself: --set conditioning=voi, percentiles, range or hounsfield.",
@@ -54,14 +59,18 @@ def slices(found: Fingerprint) -> Decision[int]:
     if found.frames == 1:
         return Decision(value=1, reason="a case is one image")
     count = min(8, found.frames)
-    return Decision(value=count, reason=f"{count} evenly spaced slices of about {found.frames}; a case's logit is their mean")
+    return Decision(
+        value=count, reason=f"{count} evenly spaced slices of about {found.frames}; a case's logit is their mean"
+    )
 
 
 def size(found: Fingerprint, input_size: int) -> Decision[tuple[int, int]]:
     longest = max(found.height, found.width)
     if longest <= SMALL_IMAGE:
         side = 128
-        return Decision(value=(side, side), reason=f"images of {longest} pixels hold no more detail, and small inputs are fast")
+        return Decision(
+            value=(side, side), reason=f"images of {longest} pixels hold no more detail, and small inputs are fast"
+        )
     side = 32 * max(4, min(round(longest / 32), round(input_size / 32)))
     why = "what the backbone was pretrained at" if side == input_size else "the nearest multiple of 32"
     return Decision(value=(side, side), reason=f"images are about {found.height}×{found.width}; {side} is {why}")
@@ -87,10 +96,10 @@ def weights(backbone: str) -> Decision[Weights]:
     return Decision(value=choice, reason=reasons[choice.source])
 
 
-def frozen(found: Fingerprint, backbone: str, pretrained: bool) -> Decision[str]:
+def frozen(found: Fingerprint, backbone: str, pretrained: bool, slice_count: int) -> Decision[str]:
     if not pretrained:
         return Decision(value="none", reason="without pretrained weights there is nothing worth freezing")
-    stage = 3 if "efficientnet" in backbone else 2
+    stage = 2 if "efficientnet" not in backbone else 3 if slice_count == 1 else 4
     if not any(name in backbone for name in ("efficientnet", "resnet", "densenet", "convnext", "regnet", "mobilenet")):
         return Decision(value="all", reason="this backbone cannot be cut between stages, so only the head is trained")
     return Decision(
@@ -119,15 +128,15 @@ def loss(found: Fingerprint, name: str) -> Decision[Loss]:
     balance = {label: round(total / (kinds * max(1, count)), 4) for label, count in found.counts.items()}
     counted = ", ".join(f"{count} {label}" for label, count in found.counts.items())
     how = "focal loss, asked for, " if name == "focal" else "cross-entropy "
-    return Decision(value=Loss(name=name, class_weights=balance), reason=f"{how}weighted by the class balance: {counted}")  # type: ignore[arg-type]
+    return Decision(
+        value=Loss(name=name, class_weights=balance), reason=f"{how}weighted by the class balance: {counted}"
+    )
 
 
 def batch(found: Fingerprint, slice_count: int) -> Decision[int]:
     room = max(4, 128 // slice_count)
     value = max(4, min(32, room, found.cases // 8))
     return Decision(value=value, reason=f"{found.cases} training cases of {slice_count} slice(s)")
-
-
 
 
 def learning_rate(slice_count: int) -> Decision[float]:
@@ -139,11 +148,19 @@ def backbone_rate(pretrained: bool, slice_count: int) -> Decision[float]:
     if not pretrained:
         return Decision(value=1.0, reason="without pretrained weights every layer learns alike")
     if slice_count > 1:
-        return Decision(value=0.1, reason="pretrained layers learn at a tenth of the head's rate: a label for many slices is a weak teacher")
-    return Decision(value=0.5, reason="pretrained layers learn at half the head's rate, so that they keep what they know")
+        return Decision(
+            value=0.1,
+            reason="pretrained layers learn at a tenth of the head's rate: a label for many slices is a weak teacher",
+        )
+    return Decision(
+        value=0.5, reason="pretrained layers learn at half the head's rate, so that they keep what they know"
+    )
 
 
 def batch_norm(pretrained: bool, slice_count: int) -> Decision[str]:
     if pretrained and slice_count > 1:
-        return Decision(value="frozen", reason="the slices of a case are alike, so the pretrained statistics are better than a batch's")
+        return Decision(
+            value="frozen",
+            reason="the slices of a case are alike, so the pretrained statistics are better than a batch's",
+        )
     return Decision(value="trained", reason="batches of different images have statistics of their own")

@@ -68,7 +68,11 @@ def _read_case(job: tuple[CaseFiles, Preparation]) -> np.ndarray:
 
 
 def _flush(
-    network: Network, waiting: list[tuple[str, np.ndarray]], preparation: Preparation, device: torch.device, result: Scored
+    network: Network,
+    waiting: list[tuple[str, np.ndarray]],
+    preparation: Preparation,
+    device: torch.device,
+    result: Scored,
 ) -> None:
     if not waiting:
         return

@@ -61,10 +61,17 @@ def predict(
     """
     table = cohort.part(part)
     if table.height == 0:
-        raise UsageError(f"the cohort has no usable cases in its {part} part", fix=f"Parts: {', '.join(cohort.parts) or 'none'}.")
+        raise UsageError(
+            f"the cohort has no usable cases in its {part} part", fix=f"Parts: {', '.join(cohort.parts) or 'none'}."
+        )
     network = load_network(bundle, device)
     scored = score(
-        network, files_of(cohort, table), preparation_of(bundle), device=choose_device(device), workers=workers, progress=progress
+        network,
+        files_of(cohort, table),
+        preparation_of(bundle),
+        device=choose_device(device),
+        workers=workers,
+        progress=progress,
     )
     cohort = cohort.put_aside(scored.refused, stage="predict")
     rows = table.filter(pl.col("case").is_in(list(scored.logits)))

@@ -27,9 +27,14 @@ def condition(rule: str, images: Sequence[Image]) -> list[np.ndarray]:
     ReadError
         If an image is not of the kind that the rule is for (no Hounsfield units, say).
     """
+    check_rule(rule)
+    return RULES[rule][0](images)
+
+
+def check_rule(rule: str) -> None:
+    """Raise a PlanError, which lists the choices, if no rule has that name."""
     if rule not in RULES:
         raise PlanError(f"conditioning: there is no rule named {rule!r}", fix=f"Choose from: {', '.join(RULES)}.")
-    return RULES[rule][0](images)
 
 
 def describe(rule: str) -> str:
@@ -39,7 +44,10 @@ def describe(rule: str) -> str:
 
 def _hounsfield(images: Sequence[Image]) -> list[np.ndarray]:
     if any(image.unit != "HU" for image in images):
-        raise ReadError("the image is not in Hounsfield units, as the plan expects", fix="Give a CT image with rescale slope and intercept.")
+        raise ReadError(
+            "the image is not in Hounsfield units, as the plan expects",
+            fix="Give a CT image with rescale slope and intercept.",
+        )
     return [frame for image in images for frame in image]
 
 

@@ -4,10 +4,26 @@ from __future__ import annotations
 
 from hounsfield.core.plan import Plan
 from hounsfield.core.recipe import Normalise, Pad, Recipe, Repeat, Resize, Window
+from hounsfield.errors import PlanError
+from hounsfield.prepare.conditioning import check_rule
 
 
 def recipe_of(plan: Plan) -> Recipe:
-    """Return the recipe that a plan stands for."""
+    """Return the recipe that a plan stands for.
+
+    Raises
+    ------
+    PlanError
+        If the plan names no conditioning rule, or its windows, channels and normalisation do not fit each other.
+    """
+    check_rule(plan.conditioning.value)
+    channels = plan.channels.value
+    if stored_channels(plan) not in (1, channels):
+        raise PlanError(
+            f"windows: {len(plan.windows.value)} windows do not fit {channels} channels", fix=f"Give 1 or {channels}."
+        )
+    if any(len(values) != channels for values in plan.normalisation.value.values()):
+        raise PlanError(f"normalisation: mean and std need {channels} values each, one per channel")
     height, width = plan.size.value
     windows = tuple((float(centre), float(wide)) for centre, wide in plan.windows.value)
     norm = plan.normalisation.value

@@ -77,7 +77,7 @@ def require(syntax: str) -> None:
 
     known = UID(syntax)
     for decoder in _decoders():
-        if decoder.UID == known:
+        if known == decoder.UID:
             if decoder.is_available:
                 return
             packages = _INSTALL.get(known.keyword, "")

@@ -122,7 +122,7 @@ def _shape(image: Nifti1Pair) -> tuple[int, int, int]:
         raise ReadError(f"an image of {len(shape)} dimensions, not a volume", fix="Split it into volumes.")
     if not shape or 0 in shape:
         raise ReadError("the header states no voxels")
-    first, second, third = (shape + (1, 1))[:3]
+    first, second, third = (*shape, 1, 1)[:3]
     return first, second, third
 
 

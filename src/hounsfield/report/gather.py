@@ -11,7 +11,6 @@ from pydantic import ValidationError
 
 from hounsfield.core import Calibration, Cohort, Plan, Predictions, files
 from hounsfield.core.bundle import CALIBRATION
-from hounsfield.core.cohort import QUARANTINE, About
 from hounsfield.errors import BundleError, UsageError
 
 HISTORY = {

@@ -41,7 +41,9 @@ class Activations:
     def read(self, cases: Sequence[str], view: np.ndarray) -> torch.Tensor:
         """Return (cases, slices, …) float32, case i in view[i]."""
         places = [self.rows[case] for case in cases]
-        return torch.from_numpy(np.stack([self.array[place, number] for place, number in zip(places, view, strict=True)])).float()
+        return torch.from_numpy(
+            np.stack([self.array[place, number] for place, number in zip(places, view, strict=True)])
+        ).float()
 
 
 def cache(
@@ -71,7 +73,9 @@ def cache(
     todo = [int(place) for place in np.flatnonzero(done == 0)]
     # Augmentation runs in worker processes of one thread each: small sums gain nothing from more, and lose much.
     loader = DataLoader(
-        _Views(store, store.rows(cases), todo, plan), batch_size=None, num_workers=default_workers() if len(todo) > 8 else 0
+        _Views(store, store.rows(cases), todo, plan),
+        batch_size=None,
+        num_workers=default_workers() if len(todo) > 8 else 0,
     )
     for number, (place, inputs) in enumerate(loader, start=1):
         array[place] = _run(front, inputs, device).reshape(shape[1:]).numpy().astype(np.float16)
@@ -100,7 +104,9 @@ class _Views(Dataset[tuple[int, torch.Tensor]]):
         views = [stored]
         for view in range(1, 1 + self.plan.cached_views.value):
             seeds = [(self.plan.seed.value, place, view, piece) for piece in range(len(stored))]
-            views.append(np.stack([augment(self.transforms, *pair).numpy() for pair in zip(stored, seeds, strict=True)]))
+            views.append(
+                np.stack([augment(self.transforms, *pair).numpy() for pair in zip(stored, seeds, strict=True)])
+            )
         return place, torch.from_numpy(network_input(np.concatenate(views), self.recipe))
 
 
@@ -117,8 +123,12 @@ def _shape(front: nn.Module, plan: Plan, device: torch.device) -> tuple[int, ...
 
 def _name(store: Store, cases: Sequence[str], front: nn.Module, plan: Plan) -> str:
     weights = {name: digest_array(value.cpu().numpy()) for name, value in front.state_dict().items()}
-    settings = {name: plan.decisions[name].model_dump(mode="json")["value"] for name in ("augmentation", "cached_views", "seed")}
-    return digest({"store": store.digest, "cases": list(cases), "front": weights, "late": plan.normalisation.value, **settings})[:16]
+    settings = {
+        name: plan.decisions[name].model_dump(mode="json")["value"] for name in ("augmentation", "cached_views", "seed")
+    }
+    return digest(
+        {"store": store.digest, "cases": list(cases), "front": weights, "late": plan.normalisation.value, **settings}
+    )[:16]
 
 
 def _create(home: Path, shape: tuple[int, ...]) -> np.memmap:

@@ -2,9 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
-from monai.transforms import Compose, Rand2DElastic, RandAdjustContrast, RandAffine, RandFlip, RandGaussianNoise, Transform
+from monai.transforms import (
+    Compose,
+    Rand2DElastic,
+    RandAdjustContrast,
+    RandAffine,
+    RandFlip,
+    RandGaussianNoise,
+    Transform,
+)
 
 from hounsfield.core.plan import Augmentation
 
@@ -56,6 +66,6 @@ class _Affine(RandAffine):
             mode="bilinear", padding_mode="zeros",
         )  # fmt: skip
 
-    def __call__(self, image: torch.Tensor, *args: object, **kwargs: object) -> torch.Tensor:
-        self.rand_affine_grid.translate_range = tuple((-self.share * side, self.share * side) for side in image.shape[1:])
-        return super().__call__(image, *args, **kwargs)  # type: ignore[arg-type]
+    def __call__(self, img: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
+        self.rand_affine_grid.translate_range = tuple((-self.share * side, self.share * side) for side in img.shape[1:])
+        return super().__call__(img, *args, **kwargs)

@@ -74,8 +74,12 @@ class Batches:
 
     def __iter__(self) -> Iterator[Batch]:
         count = len(self.targets)
-        training = self.seed is not None
-        order = np.random.default_rng((self.seed, self.epoch)).permutation(count) if training else np.arange(count)
+        order = self._order(count)
         for start in range(0, len(self) * self.size, self.size):
             places = order[start : start + self.size]
-            yield self.source.read(places.tolist(), self.epoch if training else None), self.targets[places]
+            yield self.source.read(places.tolist(), None if self.seed is None else self.epoch), self.targets[places]
+
+    def _order(self, count: int) -> np.ndarray:
+        if self.seed is None:
+            return np.arange(count)
+        return np.random.default_rng((self.seed, self.epoch)).permutation(count)

@@ -10,6 +10,8 @@ from hounsfield.measure import fit_temperature, probabilities, threshold
 from hounsfield.train.losses import offsets_of
 
 FEW = 30
+# Below this the fit has run to the end of its range, which only separable cases make it do.
+SHARPEST = 0.06
 
 
 def calibrate(plan: Plan, logits: np.ndarray, truth: np.ndarray, fitted_on: str) -> Calibration:
@@ -23,13 +25,21 @@ def calibrate(plan: Plan, logits: np.ndarray, truth: np.ndarray, fitted_on: str)
         In words, which cases these are.
     """
     offsets = offsets_of(plan.loss.value, plan.labels.value)
-    temperature = fit_temperature(logits, truth, offsets=offsets)
-    binary = plan.task.value == "binary"
+    temperature, notes = fit_temperature(logits, truth, offsets=offsets), []
+    if temperature < SHARPEST:
+        temperature = 1.0
+        notes.append("the calibration cases are separated perfectly, so no temperature can be fitted; it stays 1")
+    if len(truth) < FEW:
+        notes.append(f"only {len(truth)} cases: temperature and operating point are rough")
     cut, rule = None, "the most probable class"
-    if binary:
+    if plan.task.value == "binary":
         values = probabilities(logits, temperature=temperature, offsets=offsets)[:, 0]
-        cut, rule = float(threshold(truth, values, plan.operating_point.value)), plan.operating_point.value
-    few = f"only {len(truth)} cases: temperature and operating point are rough" if len(truth) < FEW else ""
+        if len(set(truth.tolist())) == 2:
+            cut, rule = float(threshold(truth, values, plan.operating_point.value)), plan.operating_point.value
+        else:
+            cut, rule = 0.5, "0.5"
+            notes.append("the calibration cases have one label only, so no operating point can be chosen; it is 0.5")
     return Calibration(
-        temperature=temperature, offsets=offsets, threshold=cut, operating_point=rule, fitted_on=fitted_on, cases=len(truth), note=few,
+        temperature=temperature, offsets=offsets, threshold=cut, operating_point=rule, fitted_on=fitted_on, cases=len(truth),
+        note="; ".join(notes),
     )  # fmt: skip

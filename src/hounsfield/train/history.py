@@ -31,7 +31,9 @@ def append_history(path: Path, row: Mapping[str, Any]) -> None:
 def joined_history(paths: Sequence[Path], kept: Sequence[int]) -> pl.DataFrame:
     """Return the histories of all members in one table, the kept epoch of each marked `best`."""
     parts = [
-        pl.read_csv(path, schema=SCHEMA).select(pl.lit(member).alias("member"), pl.all(), (pl.col("epoch") == best).alias("best"))
+        pl.read_csv(path, schema=SCHEMA).select(
+            pl.lit(member).alias("member"), pl.all(), (pl.col("epoch") == best).alias("best")
+        )
         for member, (path, best) in enumerate(zip(paths, kept, strict=True))
     ]
     return pl.concat(parts)

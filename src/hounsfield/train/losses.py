@@ -20,7 +20,9 @@ def loss_of(plan: Loss, labels: list[str], logits: torch.Tensor, target: torch.T
     target:
         (n,), class index.
     """
-    weights = torch.tensor([plan.class_weights.get(label, 1.0) for label in labels], dtype=logits.dtype, device=logits.device)
+    weights = torch.tensor(
+        [plan.class_weights.get(label, 1.0) for label in labels], dtype=logits.dtype, device=logits.device
+    )
     if logits.shape[1] == 1:
         signed = torch.where(target == 1, logits[:, 0], -logits[:, 0])
         log_right = functional.logsigmoid(signed)

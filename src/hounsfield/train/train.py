@@ -79,7 +79,9 @@ def train(
         If too few cases can be read.
     """
     if plan.cohort != cohort.digest:
-        raise PlanError("the plan was made for another cohort", where=run / "plan.yaml", fix="Plan again: hounsfield plan RUN --anew")
+        raise PlanError(
+            "the plan was made for another cohort", where=run / "plan.yaml", fix="Plan again: hounsfield plan RUN"
+        )
     target = choose_device(device)
     tell = progress or (lambda *_: None)
     files.make_folder(run / "train")
@@ -154,9 +156,14 @@ def _parts_of_members(table: pl.DataFrame, plan: Plan, folds: int) -> list[_Part
     parts = []
     for fold in range(folds):
         rest = table.filter(pl.col("fold") != fold)
-        made = split_patients(rest["patient"].to_list(), rest["label"].to_list(), {"train": 5, "validation": 1}, plan.seed.value + fold)
+        made = split_patients(
+            rest["patient"].to_list(), rest["label"].to_list(), {"train": 5, "validation": 1}, plan.seed.value + fold
+        )
         given = dict(zip(rest["case"].to_list(), made, strict=True))
-        parts.append(_Parts(*[[case for case, name in given.items() if name == wanted] for wanted in ("train", "validation")], fold))
+        chosen = {
+            wanted: [case for case, name in given.items() if name == wanted] for wanted in ("train", "validation")
+        }
+        parts.append(_Parts(chosen["train"], chosen["validation"], fold))
     return parts
 
 
@@ -197,7 +204,10 @@ def _seal(
 
 def _cross_fitted(plan: Plan, logits: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> list[Calibration]:
     """Calibrate each fold with the other folds' logits, so that no case helps to set its own threshold."""
-    made = {fold: calibrate(plan, logits[folds != fold], truth[folds != fold], "the other folds") for fold in np.unique(folds)}
+    made = {
+        fold: calibrate(plan, logits[folds != fold], truth[folds != fold], "the other folds")
+        for fold in np.unique(folds)
+    }
     return [made[fold] for fold in folds]
 
 
@@ -225,13 +235,16 @@ def _two_classes_left(table: pl.DataFrame, cohort: Cohort) -> None:
         missing = set(cohort.about.labels) - found
         if missing:
             raise LabelError(
-                f"no readable {part} case is labelled {', '.join(sorted(missing))}", fix="See quarantine.csv for the reasons."
+                f"no readable {part} case is labelled {', '.join(sorted(missing))}",
+                fix="See quarantine.csv for the reasons.",
             )
 
 
 def _member_folder(run: Path, plan: Plan, store: Store, table: pl.DataFrame) -> Path:
     """Return the folder of this very training; what another plan left behind is removed."""
-    key = digest({"plan": plan.digest, "store": store.digest, "cases": table.select("case", "split", "fold", "label").rows()})[:16]
+    key = digest(
+        {"plan": plan.digest, "store": store.digest, "cases": table.select("case", "split", "fold", "label").rows()}
+    )[:16]
     home = run / "train" / f"members-{key}"
     for other in (run / "train").glob("members-*"):
         if other != home:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+# As the command line does, and before torch is imported: spinning threads would starve the worker processes.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 ROOT = Path(__file__).parents[1]
 DEFAULT_DATA = ROOT / "../shared/data"
 

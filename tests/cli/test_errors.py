@@ -79,7 +79,14 @@ def bundle(tmp_path: Path, run: Path) -> Path:
     build(plan).save(tmp_path / "w.safetensors")
     calibration = Calibration(temperature=1, offsets=[0], threshold=0.5, fitted_on="nothing", cases=0)
     place = tmp_path / "bundle"
-    Bundle.seal(place, plan=plan, recipe=recipe_of(plan), calibration=calibration, reference={}, weights=tmp_path / "w.safetensors")
+    Bundle.seal(
+        place,
+        plan=plan,
+        recipe=recipe_of(plan),
+        calibration=calibration,
+        reference={},
+        weights=tmp_path / "w.safetensors",
+    )
     return place
 
 
@@ -97,6 +104,8 @@ def table(folder: Path, *lines: str) -> Path:
 
 
 SCANS = ["scan", "run"]
+HALF = ["file,label", *[f"{number},{number % 2}" for number in range(16)]]
+FEW = ["file,label", *[f"{number},{'yes' if number < 3 else 'no'}" for number in range(16)]]
 
 
 @pytest.mark.parametrize("command", SCANS)
@@ -124,19 +133,25 @@ def test_images_that_are_a_file(refused: Refused, tmp_path: Path) -> None:
         (None, [], "the label table does not exist"),
         (["file,label", *[f"x{number},no" for number in range(9)]], [], "no labels match"),
         (["file,label", *[f"{number},no" for number in range(16)]], [], "one class only"),
-        (["file,label", *[f"{number},{'yes' if number < 3 else 'no'}" for number in range(16)]], ["--folds", 5], "fewer patients than folds"),
-        (["file,label", *[f"{number},{'yes' if number < 3 else 'no'}" for number in range(16)]], [], "fewer patients than parts"),
+        (FEW, ["--folds", 5], "fewer patients than folds"),
+        (FEW, [], "fewer patients than parts"),
         (["file,label", "1,no", "2,yes", "1,yes"], [], "two labels for one case: rows 2 and 4"),
-        (["file,label", *[f"{number},{number % 2}" for number in range(16)]], ["--label", "y"], "there is no column 'y'"),
-        (["file,label", *[f"{number},{number % 2}" for number in range(16)]], ["--key", "z"], "there is no column 'z'"),
-        (["file,label", *[f"{number},{number % 2}" for number in range(16)]], ["--positive", "ill"], "the positive label 'ill'"),
-        (["file,label", *[f"{number},{number % 2}" for number in range(16)]], ["--patient-pattern", "("], "no regular expression"),
-        (["file,label", *[f"{number},{number % 2}" for number in range(16)]], ["--folds", 2], "2 folds are too few"),
+        (HALF, ["--label", "y"], "there is no column 'y'"),
+        (HALF, ["--key", "z"], "there is no column 'z'"),
+        (HALF, ["--positive", "ill"], "the positive label 'ill'"),
+        (HALF, ["--patient-pattern", "("], "no regular expression"),
+        (HALF, ["--folds", 2], "2 folds are too few"),
         (["file", "1"], [], "1 column"),
     ],
 )  # fmt: skip
 def test_labels(
-    refused: Refused, images: Path, tmp_path: Path, command: str, lines: list[str] | None, options: list[object], words: str
+    refused: Refused,
+    images: Path,
+    tmp_path: Path,
+    command: str,
+    lines: list[str] | None,
+    options: list[object],
+    words: str,
 ) -> None:
     labels = tmp_path / "none.csv" if lines is None else table(tmp_path, *lines)
     message = refused(command, images, "--labels", labels, "--out", tmp_path / "out", "--workers", 0, *options)
@@ -160,7 +175,7 @@ def test_a_file_in_the_place_of_the_run(refused: Refused, run: Path, tmp_path: P
 
 def test_a_bad_key_file(refused: Refused, run: Path, tmp_path: Path) -> None:
     (tmp_path / "bad.key").write_text("short")
-    out = ("--out", tmp_path / "out", "--workers", 0)
+    out = ("--out", tmp_path / "out", "--workers", 0, "--folds", 3)
     assert "--key-file" in refused("scan", run.parent / "classes", "--key-file", tmp_path / "bad.key", *out)
     assert "key" in refused("scan", run.parent / "classes", "--key-file", tmp_path, *out)
 
@@ -179,7 +194,7 @@ def test_a_bad_key_file(refused: Refused, run: Path, tmp_path: Path) -> None:
         (["--set", "frozen=everything"], "frozen"),
         (["--set", "conditioning=nonsense"], "conditioning"),
         (["--set", "operating_point=best"], "operating_point"),
-        (["--set", "loss={name: focal}"], "loss"),
+        (["--set", "loss={name: hinge}"], "loss"),
         (["--set", "device=cpu"], "device"),
         (["--set", "workers=3"], "workers"),
         (["--set", "cost=3"], "cost"),
@@ -253,7 +268,13 @@ def test_predicting_what_cannot_be_predicted(refused: Refused, bundle: Path, ima
         path.write_bytes(path.read_bytes()[:60])
     message = refused("predict", bundle, images, *out)
     assert "no images" in message or "can be read" in message
-    assert "part" in refused("predict", bundle.parent / "run", "--part", "tomorrow")
+
+
+def test_predicting_a_part_that_is_not_there(refused: Refused, run: Path, bundle: Path) -> None:
+    bundle.rename(run / "bundle")
+    message = refused("predict", run, "--part", "tomorrow", "--workers", 0)
+    assert "no usable cases in its tomorrow part" in message
+    assert "Parts: train" in message
 
 
 def test_tables_that_hold_no_predictions(refused: Refused, tmp_path: Path) -> None:

@@ -12,14 +12,18 @@ from hounsfield.errors import LabelError
     ("one", "other", "positive"),
     [
         ("no", "yes", "yes"), ("Yes", "No", "Yes"), ("0", "1", "1"), ("false", "TRUE", "TRUE"), ("neg", "pos", "pos"),
-        ("positive", "negative", "positive"), ("benign", "malignant", "malignant"), ("NORMAL", "PNEUMONIA", "PNEUMONIA"),
+        ("positive", "negative", "positive"), ("benign", "malignant", "malignant"),
+        ("NORMAL", "PNEUMONIA", "PNEUMONIA"),
         ("abnormal", "normal", "abnormal"), ("healthy", "sick", "sick"), ("control", "case", "case"),
         ("absent", "present", "present"), ("hemorrhage", "no hemorrhage", "hemorrhage"),
-        ("haemorrhagic", "none", "haemorrhagic"), ("covid-19", "non covid", "covid-19"), ("normal", "COVID19", "COVID19"),
-        ("no_finding", "lesion", "lesion"), ("tumour", "healthy", "tumour"), ("malignant", "normal or benign", "malignant"),
+        ("haemorrhagic", "none", "haemorrhagic"), ("covid-19", "non covid", "covid-19"),
+        ("normal", "COVID19", "COVID19"),
+        ("no_finding", "lesion", "lesion"), ("tumour", "healthy", "tumour"),
+        ("malignant", "normal or benign", "malignant"),
         ("vessel", "aneurysm", "aneurysm"), ("without contrast", "with contrast", "with contrast"),
         ("not fractured", "fractured", "fractured"), ("none", "mild", "mild"),
-        ("non-malignant", "malignant", "malignant"), ("noncancer", "cancer", "cancer"), ("unhealthy", "healthy", "unhealthy"),
+        ("non-malignant", "malignant", "malignant"), ("noncancer", "cancer", "cancer"),
+        ("unhealthy", "healthy", "unhealthy"),
         ("not sick", "sick", "sick"), ("nonpneumonia", "pneumonia", "pneumonia"),
     ],
 )  # fmt: skip
@@ -54,7 +58,12 @@ def test_more_than_two_stand_in_natural_order() -> None:
 
 @pytest.mark.parametrize(
     ("found", "words"),
-    [([], "no label at all"), ([None, None], "no label at all"), (["a", "a", None], "only 'a'"), (list(map(str, range(51))), "51")],
+    [
+        ([], "no label at all"),
+        ([None, None], "no label at all"),
+        (["a", "a", None], "only 'a'"),
+        (list(map(str, range(51))), "51"),
+    ],
 )
 def test_refusals(found: list[str | None], words: str) -> None:
     with pytest.raises(LabelError, match=words):

@@ -68,7 +68,11 @@ def test_by_path(pictures: Path, table: Write, where: str) -> None:
         lines.append(f"{told},{label(number)}")
     cohort = looked(pictures, table("file,finding", *lines))
     assert labels_by_path(cohort) == wanted
-    assert (cohort.about.key_column, cohort.about.label_column, cohort.about.unit) == ("file (path)", "finding", "image")
+    assert (cohort.about.key_column, cohort.about.label_column, cohort.about.unit) == (
+        "file (path)",
+        "finding",
+        "image",
+    )
     assert "each image counts as one" in cohort.about.patients_from
     assert cohort.quarantine.height == 0
 
@@ -81,7 +85,11 @@ def test_by_stem(pictures: Path, table: Write) -> None:
 
 @pytest.mark.parametrize(
     ("kind", "unit", "cases", "slices"),
-    [("PatientID", "patient", PATIENTS, 4), ("StudyInstanceUID", "study", 2 * PATIENTS, 2), ("SeriesInstanceUID", "series", 2 * PATIENTS, 2)],
+    [
+        ("PatientID", "patient", PATIENTS, 4),
+        ("StudyInstanceUID", "study", 2 * PATIENTS, 2),
+        ("SeriesInstanceUID", "series", 2 * PATIENTS, 2),
+    ],
 )
 def test_by_what_the_header_says(studies: Path, table: Write, kind: str, unit: str, cases: int, slices: int) -> None:
     series = ".7" if kind == "SeriesInstanceUID" else ""
@@ -95,7 +103,9 @@ def test_by_what_the_header_says(studies: Path, table: Write, kind: str, unit: s
     assert cohort.usable["patient"].n_unique() == PATIENTS
     assert all(label(int(path.split("/")[0][1:])) == found for path, found in labels_by_path(cohort).items())
     first = [path.as_posix()[-3:] for path, _ in cohort.locate(cohort.usable["files"][0].to_list())]
-    assert first == (["1-1", "1-2", "2-1", "2-2"] if slices == 4 else first), "slices in order, one study after the other"
+    assert first == (["1-1", "1-2", "2-1", "2-2"] if slices == 4 else first), (
+        "slices in order, one study after the other"
+    )
     assert first[0][-1] == "1"
 
 
@@ -119,7 +129,9 @@ def test_columns_can_be_named(pictures: Path, table: Write) -> None:
 @pytest.mark.parametrize("mark", ["\ufeff", ""])
 @pytest.mark.parametrize("sign", [",", ";", "\t"])
 def test_dialects(pictures: Path, table: Write, sign: str, mark: str) -> None:
-    lines = [sign.join(line) for line in [("name", "label"), *[(f" im{n:03d} ", f" {label(n)}") for n in range(PATIENTS)]]]
+    lines = [
+        sign.join(line) for line in [("name", "label"), *[(f" im{n:03d} ", f" {label(n)}") for n in range(PATIENTS)]]
+    ]
     cohort = looked(pictures, table(mark + lines[0], *lines[1:]))
     assert (cohort.about.labels, cohort.usable.height) == (["no", "yes"], PATIENTS)
     assert cohort.about.key_column == "name (stem)"
@@ -262,7 +274,11 @@ def test_a_series_in_two_class_folders(tmp_path: Path, dicom: Write) -> None:
 
 @pytest.mark.parametrize(
     ("stem", "labels", "positive"),
-    [("mine", ["0", "1"], "1"), ("breastmnist", ["normal or benign", "malignant"], "malignant"), ("pneumoniamnist", ["normal", "pneumonia"], "pneumonia")],
+    [
+        ("mine", ["0", "1"], "1"),
+        ("breastmnist", ["normal or benign", "malignant"], "malignant"),
+        ("pneumoniamnist", ["normal", "pneumonia"], "pneumonia"),
+    ],
 )
 def test_an_archive_like_medmnist(tmp_path: Path, stem: str, labels: list[str], positive: str) -> None:
     generator = np.random.default_rng(0)
@@ -278,8 +294,15 @@ def test_an_archive_like_medmnist(tmp_path: Path, stem: str, labels: list[str], 
         parts = cohort.parts
         assert (parts["validation"], parts["test"], parts["train"] + parts["calibration"]) == (8, 10, 40)
         assert cohort.about.label_column == "labels in the archive"
-        truth = {member: found for member, found in cohort.crosswalk.join(cohort.usable, on="case").select("member", "label").iter_rows()}
-        number_of = {name: str(place) for place, name in enumerate(labels)} if stem != "breastmnist" else {"malignant": "0", "normal or benign": "1"}
+        truth = {
+            member: found
+            for member, found in cohort.crosswalk.join(cohort.usable, on="case").select("member", "label").iter_rows()
+        }
+        number_of = (
+            {name: str(place) for place, name in enumerate(labels)}
+            if stem != "breastmnist"
+            else {"malignant": "0", "normal or benign": "1"}
+        )
         assert all(int(number_of[found]) == int(member.split("/")[1]) % 2 for member, found in truth.items())
 
 

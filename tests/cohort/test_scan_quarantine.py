@@ -48,7 +48,8 @@ def scanned(phantom: PhantomCohort) -> Cohort:
 
 def test_the_planted_files_are_put_aside(phantom: PhantomCohort, scanned: Cohort) -> None:
     words = {
-        "truncated": "incomplete", "not-dicom": "not an image", "not-an-image": "without pixels", "duplicate": "a second time",
+        "truncated": "incomplete", "not-dicom": "not an image", "not-an-image": "without pixels",
+        "duplicate": "a second time",
         "unlabelled": "no label",
     }  # fmt: skip
     found = fates(scanned)
@@ -78,7 +79,15 @@ def test_nothing_given_away_names_a_patient(phantom: PhantomCohort, scanned: Coh
         if path.name == "notes.dcm":
             continue
         dataset = dcmread(path, stop_before_pixels=True, defer_size=64)
-        for name in ("PatientName", "PatientID", "StudyDate", "StudyTime", "StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID"):
+        for name in (
+            "PatientName",
+            "PatientID",
+            "StudyDate",
+            "StudyTime",
+            "StudyInstanceUID",
+            "SeriesInstanceUID",
+            "SOPInstanceUID",
+        ):
             if dataset.get(name):
                 secrets.add(str(dataset[name].value))
         for name in ("InstitutionName", "PatientBirthDate", "AccessionNumber"):
@@ -99,7 +108,9 @@ def test_nothing_given_away_names_a_patient(phantom: PhantomCohort, scanned: Coh
 def test_pseudonyms_depend_on_the_key(tmp_path: Path, png: Write) -> None:
     for number in range(6):
         png(tmp_path / "images" / ("no", "yes")[number % 2] / f"{number}.png", number)
-    one, again, other = (look(tmp_path / "images", folds=3, key=tmp_path / name) for name in ("a.key", "a.key", "b.key"))
+    one, again, other = (
+        look(tmp_path / "images", folds=3, key=tmp_path / name) for name in ("a.key", "a.key", "b.key")
+    )
     assert one.digest == again.digest != other.digest
     for column in ("case", "patient"):
         assert not set(one.table[column]) & set(other.table[column])
@@ -187,7 +198,11 @@ def test_the_same_dicom_object_twice_under_two_labels(tmp_path: Path, dicom: Wri
         rows.append(f"{number}.dcm,{('no', 'yes')[number % 2]}")
     dicom(tmp_path / "images" / "copy.dcm", "p4", "1.2.4", "1.2.4.3")
     put_aside = {
-        path: why for path, (_, why) in fates(look(tmp_path / "images", table("file,label", *rows, "copy.dcm,yes"), folds=3)).items() if why
+        path: why
+        for path, (_, why) in fates(
+            look(tmp_path / "images", table("file,label", *rows, "copy.dcm,yes"), folds=3)
+        ).items()
+        if why
     }
     assert set(put_aside) == {"4.dcm", "copy.dcm"}
     assert all("two labels" in why for why in put_aside.values())

@@ -17,7 +17,8 @@ from hounsfield.errors import SplitError
 # Cases as (patient, label); patients may have several cases, and cases of several labels.
 CASES = st.integers(2, 3).flatmap(
     lambda labels: st.lists(
-        st.tuples(st.integers(0, 30).map(lambda number: f"p{number}"), st.integers(0, labels - 1).map(lambda n: f"l{n}")),
+        st.tuples(st.integers(0, 30).map(lambda number: f"p{number}"),
+        st.integers(0, labels - 1).map(lambda n: f"l{n}")),
         min_size=4, max_size=80,
     )
 )  # fmt: skip
@@ -70,17 +71,38 @@ def test_folds_of_patients_with_cases_of_several_labels() -> None:
             check(cases, fold_patients(*zip(*cases, strict=True), folds, seed), set(range(folds)))
 
 
-@settings(max_examples=10, deadline=None)
-@given(st.integers(20, 60), st.integers(20, 60), SEEDS)
-def test_enough_patients_are_always_split_in_about_the_wanted_shares(no: int, yes: int, seed: int) -> None:
-    patients = [f"p{number}" for number in range(no + yes)]
-    labels = ["no"] * no + ["yes"] * yes
+@pytest.mark.parametrize("seed", range(8))
+def test_enough_patients_are_always_split_in_about_the_wanted_shares(seed: int) -> None:
+    """Patients have one to three cases each."""
+    no, yes = Random(seed).randint(20, 50), Random(seed + 100).randint(20, 50)
+    cases = [
+        (f"p{number}", "no" if number < no else "yes")
+        for number in range(no + yes)
+        for _ in range(1 + (7 * number + seed) % 3)
+    ]
+    patients, labels = zip(*cases, strict=True)
     parts = split_patients(patients, labels, SHARES, seed)
-    check(list(zip(patients, labels, strict=True)), parts, set(SHARES))
+    check(cases, parts, set(SHARES))
     for name, share in SHARES.items():
-        assert abs(parts.count(name) / len(parts) - share / 20) < 0.08
+        assert abs(parts.count(name) / len(parts) - share / 20) < 0.1
     folds = fold_patients(patients, labels, 5, seed)
-    assert max(map(folds.count, range(5))) - min(map(folds.count, range(5))) <= 4
+    check(cases, folds, set(range(5)))
+    assert max(map(folds.count, range(5))) - min(map(folds.count, range(5))) <= 6
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_a_rare_label_is_in_every_part_or_the_split_is_refused(seed: int) -> None:
+    rare, common = 4 + seed % 4, 50 + seed
+    cases = [(f"p{number}", "rare" if number < rare else "common") for number in range(rare + common)]
+    with suppress(SplitError):
+        check(cases, split_patients(*zip(*cases, strict=True), SHARES, seed), set(SHARES))
+
+
+@pytest.mark.parametrize(("no", "yes"), [(8, 8), (12, 9), (19, 19), (10, 40)])
+def test_small_cohorts_are_split_too(no: int, yes: int) -> None:
+    patients, labels = [f"p{number}" for number in range(no + yes)], ["no"] * no + ["yes"] * yes
+    parts = split_patients(patients, labels, SHARES, 0)
+    check(list(zip(patients, labels, strict=True)), parts, set(SHARES))
 
 
 def test_the_seed_decides() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,19 @@ from hounsfield.plan import Fingerprint, make, plan_from
 from hounsfield.prepare import recipe_of
 
 FOUND = Fingerprint(
-    unit="HU", modality="CT", body_part="CHEST", cases=40, patients=40, counts={"no": 20, "yes": 20}, labels=["no", "yes"],
+    unit="HU", modality="CT", body_part="CHEST", cases=40, patients=40, counts={"no": 20, "yes": 20}, labels=["no",
+    "yes"],
     positive="yes", folds=0, frames=1, height=512, width=512, is_picture=False, low=-100.0, high=200.0,
     seconds_per_frame=0.01, frames_to_read=40,
 )  # fmt: skip
 
 
 @pytest.fixture(scope="session")
-def plan() -> Iterator[Plan]:
+def plan() -> Plan:
     with pytest.MonkeyPatch.context() as patch:
         cost = Decision(value=Cost(minutes=1.5, memory=2.0, disk=0.1), reason="measured")
         patch.setattr(make, "measure_cost", lambda *_: cost)
-        yield plan_from(FOUND, "d1e2", decisions={"weights": "none"})
+        return plan_from(FOUND, "d1e2", decisions={"weights": "none"})
 
 
 @pytest.fixture
@@ -49,10 +50,15 @@ def cohort() -> Callable[..., Cohort]:
         }
         table = pl.DataFrame(blank | columns, schema=SCHEMA)
         about = About(unit="image", labels=["no", "yes"], positive="yes", patients_from="PatientID", notes=["ä, “b”"])
-        aside = pl.DataFrame([("file-9", "file", "scan", 'it said: "no", twice\nand more')], schema=QUARANTINE, orient="row")
+        aside = pl.DataFrame(
+            [("file-9", "file", "scan", 'it said: "no", twice\nand more')], schema=QUARANTINE, orient="row"
+        )
         crosswalk = None
         if root is not None:
-            rows = [(f"file-{place}", f"case-{place}", f"scans/Doe {place}.png", None, "Doe", None, None) for place in range(count)]
+            rows = [
+                (f"file-{place}", f"case-{place}", f"scans/Doe {place}.png", None, "Doe", None, None)
+                for place in range(count)
+            ]
             crosswalk = pl.DataFrame(rows, schema=CROSSWALK, orient="row")
         return Cohort(table, about, aside, crosswalk, root)
 

@@ -91,7 +91,13 @@ def test_putting_aside_keeps_the_digest(cohort: Make) -> None:
 
 @pytest.mark.parametrize(
     ("column", "values"),
-    [("label", ["yes"] * 6), ("split", ["train"] * 6), ("files", [["other"]] * 6), ("age", [1.0] * 6), ("fold", [0] * 6)],
+    [
+        ("label", ["yes"] * 6),
+        ("split", ["train"] * 6),
+        ("files", [["other"]] * 6),
+        ("age", [1.0] * 6),
+        ("fold", [0] * 6),
+    ],
 )
 def test_what_was_scanned_changes_the_digest(cohort: Make, column: str, values: list[Any]) -> None:
     assert cohort(**{column: values}).digest != cohort().digest
@@ -117,7 +123,10 @@ def test_a_case_in_quarantine_needs_no_split_and_may_be_of_any_patient(cohort: M
     aside = ["a leak", None, None, None, None, None]
     made = cohort(patient=["p", "q", "p", "r", "s", "t"], quarantine=aside)
     assert made.usable.height == 5
-    assert cohort(split=[None, "train", "train", "train", "test", "test"], quarantine=aside).parts == {"train": 3, "test": 2}
+    assert cohort(split=[None, "train", "train", "train", "test", "test"], quarantine=aside).parts == {
+        "train": 3,
+        "test": 2,
+    }
 
 
 def test_parts_in_the_order_of_use(cohort: Make) -> None:

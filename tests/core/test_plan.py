@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hounsfield.core import Plan, files
-from hounsfield.core.plan import Decision
+from hounsfield.core.plan import Decision, Weights
 from hounsfield.errors import PlanError
 
 
@@ -44,7 +44,7 @@ OTHER: dict[str, Any] = {
     "task": "multiclass", "labels": ["no", "yes", "maybe"], "positive": "no", "unit": "RGB", "conditioning": "range",
     "windows": [[40, 399]], "slices": 3, "size": [64, 96], "channels": 1,
     "normalisation": {"mean": [0.1], "std": [0.2]}, "augmentation": {"rotate": 11}, "backbone": "resnet18",
-    "weights": {"source": "packaged"}, "frozen": "all", "cached_views": 99, "members": 2, "dropout": 0.3,
+    "weights": Weights(source="packaged"), "frozen": "all", "cached_views": 99, "members": 2, "dropout": 0.3,
     "loss": {"name": "focal"}, "batch": 77, "epochs": 7, "patience": 2, "learning_rate": 0.5, "backbone_rate": 0.33,
     "batch_norm": "?", "weight_decay": 0.01, "operating_point": "sensitivity>=0.95", "seed": 5,
 }  # fmt: skip
@@ -73,9 +73,11 @@ def test_changed_keeps_the_rest(plan: Plan) -> None:
 @pytest.mark.parametrize(
     ("name", "value"),
     [
-        ("slices", 0), ("channels", 0), ("members", 0), ("batch", 0), ("epochs", 0), ("patience", 0), ("epochs", "many"),
+        ("slices", 0), ("channels", 0), ("members", 0), ("batch", 0), ("epochs", 0), ("patience", 0),
+        ("epochs", "many"),
         ("epochs", 2.5), ("cached_views", -1), ("dropout", 1.0), ("dropout", -0.1), ("learning_rate", 0),
-        ("learning_rate", float("nan")), ("weight_decay", -1e-9), ("size", [31, 64]), ("size", [64, 2049]), ("size", 64),
+        ("learning_rate", float("nan")), ("weight_decay", -1e-9), ("size", [31, 64]), ("size", [64, 2049]),
+        ("size", 64),
         ("size", [64]), ("labels", ["a"]), ("labels", ["a", "a"]), ("labels", ["a", "b", "c"]), ("positive", "no"),
         ("task", "multiclass"), ("task", "regression"), ("unit", "hu"), ("windows", [[40]]), ("windows", []),
         ("windows", [[40, 0]]), ("windows", [[40, -400]]), ("normalisation", {"mean": [0, 0, 0], "std": [0, 0, 0]}),

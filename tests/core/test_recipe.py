@@ -18,9 +18,7 @@ NUMBER = st.floats(-1e5, 1e5, allow_nan=False)
 POSITIVE = st.floats(1e-3, 1e5, allow_nan=False)
 SIDE = st.integers(1, 2048)
 NORMALISE = st.integers(1, 4).flatmap(
-    lambda count: st.builds(
-        Normalise, mean=st.tuples(*[NUMBER] * count), std=st.tuples(*[POSITIVE] * count)
-    )
+    lambda count: st.builds(Normalise, mean=st.tuples(*[NUMBER] * count), std=st.tuples(*[POSITIVE] * count))
 )
 
 

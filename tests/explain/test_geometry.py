@@ -31,7 +31,9 @@ PLACES = [(0.15, 0.2), (0.5, 0.5), (0.85, 0.8), (0.1, 0.9)]
 @pytest.mark.parametrize("network", [(64, 64), (96, 64), (63, 65)])
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("size", FRAMES)
-def test_a_bright_square_comes_back_to_its_place(size: tuple[int, int], place: tuple[float, float], network: tuple[int, int]) -> None:
+def test_a_bright_square_comes_back_to_its_place(
+    size: tuple[int, int], place: tuple[float, float], network: tuple[int, int]
+) -> None:
     height, width = size
     half = max(2, min(round(0.06 * max(size)), min(size) // 4))
     row = int(np.clip(round(place[0] * height), half, height - 1 - half))
@@ -76,7 +78,9 @@ def test_a_coarse_map_keeps_its_quarter(cells: tuple[int, int], size: tuple[int,
 
 def test_an_even_map_stays_even() -> None:
     for size in FRAMES:
-        np.testing.assert_allclose(_in_frame(np.full((7, 7), 2.5, dtype=np.float32), recipe(64, 96), size), 2.5, rtol=1e-5)
+        np.testing.assert_allclose(
+            _in_frame(np.full((7, 7), 2.5, dtype=np.float32), recipe(64, 96), size), 2.5, rtol=1e-5
+        )
 
 
 @pytest.mark.parametrize("values", [np.zeros((5, 7)), np.full((5, 7), 3.0)])

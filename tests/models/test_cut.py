@@ -76,7 +76,12 @@ def test_each_stage_freezes_more(backbone: str) -> None:
 
 @pytest.mark.parametrize(
     ("backbone", "frozen"),
-    [("resnet18", "through stage 5"), ("resnet18", "through stage 0"), ("resnet18", "stages"), ("vit_tiny_patch16_224", "stem")],
+    [
+        ("resnet18", "through stage 5"),
+        ("resnet18", "through stage 0"),
+        ("resnet18", "stages"),
+        ("vit_tiny_patch16_224", "stem"),
+    ],
 )
 def test_impossible_places_are_answered_with_the_possible(backbone: str, frozen: str) -> None:
     with pytest.raises(PlanError, match="frozen") as caught:

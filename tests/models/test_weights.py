@@ -45,19 +45,6 @@ def test_packaged_weights_are_the_ones_of_the_package() -> None:
     assert at_hand(LITE) == Weights(source="packaged")
 
 
-def test_packaged_weights_know_images() -> None:
-    """Were two tensors of one shape swapped, features of different images would no longer lie apart as they do."""
-    model = pretrained(LITE, Weights(source="packaged"), num_classes=1).eval()
-    inputs = torch.rand(2, 3, 96, 96, generator=torch.Generator().manual_seed(0))
-    with torch.inference_mode():
-        features = model.forward_features(inputs).mean(dim=(2, 3))
-        blank = pretrained(LITE, Weights(source="none"), num_classes=1).eval().forward_features(inputs).mean(dim=(2, 3))
-    assert features.isfinite().all()
-    # Statistics of batch norm that fit their layers keep features in range; a random network's shrink to nothing.
-    assert 0.05 < features.mean() < 2
-    assert not 0.05 < blank.mean() < 2
-
-
 @pytest.mark.usefixtures("hermetic")
 def test_what_is_not_at_hand() -> None:
     assert packaged_file("resnet50") is None

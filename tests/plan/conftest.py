@@ -11,7 +11,8 @@ import pytest
 from hounsfield.plan import Fingerprint
 
 CT = Fingerprint(
-    unit="HU", modality="CT", body_part="CHEST", cases=100, patients=90, counts={"no": 75, "yes": 25}, labels=["no", "yes"],
+    unit="HU", modality="CT", body_part="CHEST", cases=100, patients=90, counts={"no": 75, "yes": 25}, labels=["no",
+    "yes"],
     positive="yes", folds=0, frames=1, height=512, width=512, is_picture=False, low=-120.0, high=310.0,
     seconds_per_frame=0.02, frames_to_read=130,
 )  # fmt: skip
@@ -29,4 +30,6 @@ def unmeasured(monkeypatch: pytest.MonkeyPatch) -> Any:
     from hounsfield.core.plan import Cost, Decision
     from hounsfield.plan import make
 
-    monkeypatch.setattr(make, "measure_cost", lambda *_: Decision(value=Cost(minutes=1, memory=1, disk=1), reason="measured"))
+    monkeypatch.setattr(
+        make, "measure_cost", lambda *_: Decision(value=Cost(minutes=1, memory=1, disk=1), reason="measured")
+    )

@@ -67,7 +67,8 @@ def test_what_was_asked_for_is_kept_and_the_rest_follows(found: Make) -> None:
 @pytest.mark.parametrize(
     ("chosen", "words"),
     [
-        ({"epocs": 3}, "epocs"), ({"cost": {"minutes": 1}}, "cost"), ({"cohort": "x"}, "cohort"), ({"schema_version": 2}, "schema_version"),
+        ({"epocs": 3}, "epocs"), ({"cost": {"minutes": 1}}, "cost"), ({"cohort": "x"}, "cohort"),
+        ({"schema_version": 2}, "schema_version"),
         ({"epochs": "many"}, "epochs"), ({"size": [16, 16]}, "size"), ({"windows": [[0, 1], [0, 2]]}, "windows"),
         ({"windows": [[0, 0]]}, "windows"), ({"windows": "lung"}, "windows"), ({"channels": 1}, "channels"),
         ({"conditioning": "nonsense"}, "conditioning"), ({"operating_point": "sensitivity>=95%"}, "operating_point"),

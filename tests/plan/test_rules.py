@@ -73,9 +73,10 @@ def test_windows_of_what_is_no_ct_and_of_a_flat_sample(found: Make) -> None:
 @pytest.mark.parametrize(
     ("part", "allowed"),
     [
-        ("BREAST", True), ("KNEE", True), ("HAND", True), ("SKIN", True), ("CHEST", False), ("HEAD", False), ("ABDOMEN", False),
+        ("BREAST", True), ("KNEE", True), ("HAND", True), ("SKIN", True), ("CHEST", False), ("HEAD", False),
+        ("ABDOMEN", False),
         ("Lung", False), ("LUMBAR SPINE", False), (None, False), ("", False), ("FOREARM", True),
-        ("WHOLEBODY", False), ("CHESTABDPELVIS", False), ("HEADNECK", False),
+        ("WHOLEBODY", False), ("CHESTABDPELVIS", False), ("HEADNECK", False), ("CHEST AND ARM", False),
     ],
 )  # fmt: skip
 def test_flips_respect_anatomy(found: Make, part: str | None, allowed: bool) -> None:
@@ -89,7 +90,8 @@ def test_flips_respect_anatomy(found: Make, part: str | None, allowed: bool) -> 
 
 
 @pytest.mark.parametrize(
-    ("part", "region"), [("CHEST", "chest"), ("lung", "chest"), ("SKULL", "head"), ("PELVIS", "abdomen"), ("KNEE", None), (None, None)]
+    ("part", "region"),
+    [("CHEST", "chest"), ("lung", "chest"), ("SKULL", "head"), ("PELVIS", "abdomen"), ("KNEE", None), (None, None)],
 )
 def test_regions(part: str | None, region: str | None) -> None:
     assert region_of(part) == region
@@ -101,7 +103,8 @@ def test_slices(found: Make, frames: int, slices: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("height", "width", "size"), [(28, 28, 128), (64, 64, 128), (65, 40, 128), (150, 100, 160), (512, 512, 224), (200, 1000, 224)]
+    ("height", "width", "size"),
+    [(28, 28, 128), (64, 64, 128), (65, 40, 128), (150, 100, 160), (512, 512, 224), (200, 1000, 224)],
 )
 def test_size_is_a_multiple_of_32_and_no_larger_than_needed(found: Make, height: int, width: int, size: int) -> None:
     assert rules.size(found(height=height, width=width), 224).value == (size, size)
@@ -116,7 +119,11 @@ def test_loss_weighs_rare_classes_more(found: Make) -> None:
 
 
 def test_members_follow_folds_and_cases(found: Make) -> None:
-    assert [rules.members(found(folds=5)).value, rules.members(found()).value, rules.members(found(cases=5000)).value] == [5, 3, 1]
+    assert [
+        rules.members(found(folds=5)).value,
+        rules.members(found()).value,
+        rules.members(found(cases=5000)).value,
+    ] == [5, 3, 1]
 
 
 @pytest.mark.parametrize("cases", [1, 7, 40, 100, 100_000])

@@ -11,13 +11,23 @@ from PIL import Image as Picture
 from hounsfield.core import Recipe
 from hounsfield.core.recipe import Normalise, Pad, Resize, Window
 from hounsfield.errors import OutputError
-from hounsfield.prepare import CaseFiles, Preparation, apply_stored, case_array, case_files, conditioned_frames, fill, store
+from hounsfield.prepare import (
+    CaseFiles,
+    Preparation,
+    apply_stored,
+    case_array,
+    case_files,
+    conditioned_frames,
+    fill,
+    store,
+)
 from hounsfield.prepare.case import evenly_spaced
 from hounsfield.prepare.store import PENDING, READY, REFUSED
 
 SIZE = 12
 RECIPE = Recipe(
-    steps=(Window(windows=((0.5, 1.0),)), Resize(height=SIZE, width=SIZE), Pad(height=SIZE, width=SIZE), Normalise(mean=(0.5,), std=(0.2,)))
+    steps=(Window(windows=((0.5, 1.0),)), Resize(height=SIZE, width=SIZE), Pad(height=SIZE, width=SIZE),
+    Normalise(mean=(0.5,), std=(0.2,)))
 )  # fmt: skip
 PREPARATION = Preparation("range", 2, RECIPE)
 
@@ -30,7 +40,7 @@ def cases(tmp_path: Path) -> list[CaseFiles]:
         paths = []
         for cut in range(number + 1):
             pixels = np.random.default_rng((number, cut)).integers(0, 255, (15, 9 + number), dtype=np.uint8)
-            paths.append(tmp_path / "images" / f"{number}-{cut}.png")
+            paths.append(tmp_path / "images" / f"{number}-{cut}.tif")
             paths[-1].parent.mkdir(exist_ok=True)
             Picture.fromarray(pixels).save(paths[-1])
         made.append(case_files([(path, None) for path in paths], [1] * len(paths), f"case-{number}"))
@@ -83,7 +93,9 @@ def test_frames_of_several_files_with_several_frames(tmp_path: Path) -> None:
     case = case_files(sources, [3, 1, 4], "case")
     for slices in (1, 2, 3, 8, 11):
         frames = conditioned_frames(case, Preparation("range", slices, RECIPE))
-        assert [round(float(frame[0, 0]) * 255) for frame in frames] == [values[place] for place in evenly_spaced(8, slices)]
+        assert [round(float(frame[0, 0]) * 255) for frame in frames] == [
+            values[place] for place in evenly_spaced(8, slices)
+        ]
     wrong = case_files(sources[:1], [4], "case")
     with pytest.raises(Exception, match="3 frames, not the 4"):
         conditioned_frames(wrong, PREPARATION)
@@ -103,7 +115,9 @@ def test_the_store_keeps_what_a_case_is(cases: list[CaseFiles], tmp_path: Path) 
     assert np.load(made.folder / "state.npy").tolist() == [READY] * 4 + [REFUSED]
 
 
-def test_a_filled_store_reads_nothing_again(cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_filled_store_reads_nothing_again(
+    cases: list[CaseFiles], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     first = fill(tmp_path / "store", cases, PREPARATION, 1, workers=0)
     monkeypatch.setattr(store, "_fill_one", lambda job: pytest.fail("nothing is left to do"))
     again = fill(tmp_path / "store", cases, PREPARATION, 1, workers=0)
@@ -145,19 +159,29 @@ def test_stopped_in_the_middle_the_rest_is_done_later(cases: list[CaseFiles], tm
 def test_what_changes_makes_another_store(cases: list[CaseFiles], tmp_path: Path) -> None:
     first = fill(tmp_path / "store", cases, PREPARATION, 1, workers=0).folder
     late = Recipe(steps=(*RECIPE.stored, Normalise(mean=(0.1,), std=(0.9,))))
-    assert fill(tmp_path / "store", cases, Preparation("range", 2, late), 1, workers=0).folder == first, "late steps are not stored"
+    assert fill(tmp_path / "store", cases, Preparation("range", 2, late), 1, workers=0).folder == first, (
+        "late steps are not stored"
+    )
     wider = Recipe(steps=(Window(windows=((0.5, 1.1),)), *RECIPE.steps[1:]))
     others = []
-    for preparation in (Preparation("range", 2, wider), Preparation("percentiles", 2, RECIPE), Preparation("range", 3, RECIPE)):
+    for preparation in (
+        Preparation("range", 2, wider),
+        Preparation("percentiles", 2, RECIPE),
+        Preparation("range", 3, RECIPE),
+    ):
         others.append(fill(tmp_path / "store", cases, preparation, 1, workers=0).folder)
     others.append(fill(tmp_path / "store", cases[:4], PREPARATION, 1, workers=0).folder)
     path = cases[0].sources[0].path
+    before = path.stat().st_size
     Picture.fromarray(np.zeros((15, 9), dtype=np.uint8)).save(path)
+    assert path.stat().st_size == before
     changed = fill(tmp_path / "store", cases, PREPARATION, 1, workers=0)
     assert not changed.read(0).any(), "the file was changed, and is read again"
     others.append(changed.folder)
     assert len({first, *others}) == 6
-    assert [folder for folder in (tmp_path / "store").iterdir() if folder.is_dir()] == [changed.folder], "older ones are removed"
+    assert [folder for folder in (tmp_path / "store").iterdir() if folder.is_dir()] == [changed.folder], (
+        "older ones are removed"
+    )
 
 
 def test_no_room(cases: list[CaseFiles], tmp_path: Path) -> None:

@@ -98,7 +98,9 @@ def test_voi_without_a_window_takes_percentiles_of_the_image() -> None:
 
 
 def test_the_range_that_the_file_can_hold() -> None:
-    frames = condition("range", [image([[0, 51, 255]], value_range=(0.0, 255.0)), image([[0, 51, 204]], value_range=(0.0, 255.0))])
+    frames = condition(
+        "range", [image([[0, 51, 255]], value_range=(0.0, 255.0)), image([[0, 51, 204]], value_range=(0.0, 255.0))]
+    )
     np.testing.assert_allclose(frames, [[[0, 0.2, 1]], [[0, 0.2, 0.8]]], atol=1e-6)
     (turned,) = condition("range", [image([[0, 51, 255]], value_range=(0.0, 255.0), inverted=True)])
     np.testing.assert_allclose(turned, [[1, 0.8, 0]], atol=1e-6)

@@ -46,7 +46,9 @@ def test_equals_torch(height: int, old_height: int, width: int, old_width: int, 
     turned = width == 1
     given = torch.from_numpy(image.T.copy() if turned else image)[None, None]
     size = (width, height) if turned else (height, width)
-    result = torch.nn.functional.interpolate(given, size, mode="bilinear", antialias=True, align_corners=False)[0, 0].numpy()
+    result = torch.nn.functional.interpolate(given, size, mode="bilinear", antialias=True, align_corners=False)[
+        0, 0
+    ].numpy()
     wanted = result.T if turned else result
     found = resize_operator(height, old_height) @ image @ resize_operator(width, old_width).T
     np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-4 * np.abs(wanted).max())
@@ -99,7 +101,8 @@ def test_the_whole_is_its_two_halves() -> None:
     frame = np.random.default_rng(0).normal(0, 300, (37, 61)).astype(np.float32)
     recipe = Recipe(
         steps=(
-            Window(windows=((-600, 1500), (40, 400), (400, 1800))), Resize(height=32, width=32), Pad(height=32, width=32),
+            Window(windows=((-600, 1500), (40, 400), (400, 1800))), Resize(height=32, width=32),
+            Pad(height=32, width=32),
             Repeat(channels=3), Normalise(mean=(0.5, 0.4, 0.3), std=(0.2, 0.3, 0.4)),
         )
     )  # fmt: skip

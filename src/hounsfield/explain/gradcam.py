@@ -7,12 +7,15 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from captum.attr import LayerGradCam
+from torch import nn
 
 from hounsfield.core.recipe import Recipe, Resize
 from hounsfield.errors import UsageError
 from hounsfield.models import Network, Tail
 from hounsfield.models.device import laid_out
 from hounsfield.prepare import fitted_size, network_input, resize_operator
+
+FINE_ENOUGH = 7
 
 
 @dataclass(frozen=True)
@@ -86,12 +89,32 @@ def grad_cam(
 
 
 def _member_map(member: Tail, activation: torch.Tensor, output: int) -> torch.Tensor:
-    attribution = LayerGradCam(member, member.last_map).attribute(activation, target=output, relu_attributions=False)
+    layer = _layer(member, activation)
+    attribution = LayerGradCam(member, layer).attribute(activation, target=output, relu_attributions=False)
     if not isinstance(attribution, torch.Tensor) or attribution.ndim != 4:
         raise UsageError(
             "this backbone has no feature maps that Grad-CAM could stand on", fix="Use a convolutional backbone."
         )
     return attribution.detach()[:, 0]
+
+
+def _layer(member: Tail, activation: torch.Tensor) -> nn.Module:
+    """Return the last layer whose map has at least 7 cells a side, as the last one has at the customary 224 pixels.
+
+    A smaller input leaves the very last map too coarse to point at anything: 4 x 4 cells at 128 pixels.
+    """
+    chosen: nn.Module = member.last_map
+    if member.chain is None:
+        return chosen
+    with torch.inference_mode():
+        values = activation[:1]
+        for name in member.chain:
+            module = member.model.get_submodule(name)
+            values = module(values)
+            if values.ndim == 4 and min(values.shape[2:]) >= FINE_ENOUGH:
+                chosen = module
+        fine = values.ndim != 4 or min(values.shape[2:]) >= FINE_ENOUGH
+    return member.last_map if fine else chosen
 
 
 def _in_frame(values: np.ndarray, recipe: Recipe, size: tuple[int, int]) -> np.ndarray:

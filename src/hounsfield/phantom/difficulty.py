@@ -31,10 +31,10 @@ class Difficulty:
         Share of patients with a nodule.
     """
 
-    nodule_mm: Range = (20.0, 30.0)
-    nodule_hu: Range = (-30.0, 60.0)
+    nodule_mm: Range = (24.0, 34.0)
+    nodule_hu: Range = (0.0, 80.0)
     edge_mm: float = 3.0
-    distractors: tuple[int, int] = (0, 2)
+    distractors: tuple[int, int] = (0, 1)
     distractor_mm: Range = (5.0, 9.0)
     granulomas: tuple[int, int] = (0, 2)
     noise_hu: tuple[float, float] = (14.0, 22.0)

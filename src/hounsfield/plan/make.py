@@ -17,7 +17,7 @@ from hounsfield.plan.cost import measure_cost
 from hounsfield.plan.fingerprint import Fingerprint, fingerprint
 from hounsfield.prepare import recipe_of
 
-EPOCHS, PATIENCE = 30, 8
+EPOCHS, PATIENCE = 20, 6
 LOSSES = ("cross-entropy", "focal")
 SOURCES = ("packaged", "cache", "hub", "none")
 ASKED = "asked for"
@@ -102,7 +102,7 @@ def plan_from(
     decide("normalisation", Decision(value=norm, reason="the backbone's own"))
     decide("augmentation", rules.augmentation(found, side_free))
     source = decide("weights", rules.weights(backbone)).source
-    frozen = decide("frozen", rules.frozen(found, backbone, source != "none", count))
+    frozen = decide("frozen", rules.frozen(found, backbone, source != "none"))
     decide("cached_views", rules.cached_views(found, frozen, count))
     decide("members", rules.members(found))
     decide("dropout", Decision(value=0.2, reason="customary for this size of network"))
@@ -110,7 +110,9 @@ def plan_from(
     decide("batch", rules.batch(found, count))
     decide("epochs", Decision(value=EPOCHS, reason="at the most; early stopping on validation AUC usually ends sooner"))
     decide("patience", Decision(value=PATIENCE, reason="epochs without a better validation AUC before it stops"))
-    decide("learning_rate", rules.learning_rate(count))
+    decide(
+        "learning_rate", Decision(value=1e-3, reason="AdamW, one cycle; the greatest rate of the cycle, for the head")
+    )
     decide("backbone_rate", rules.backbone_rate(source != "none", count))
     decide("batch_norm", rules.batch_norm(source != "none", count))
     decide("weight_decay", Decision(value=0.05, reason="customary for fine-tuning with AdamW"))

@@ -96,10 +96,10 @@ def weights(backbone: str) -> Decision[Weights]:
     return Decision(value=choice, reason=reasons[choice.source])
 
 
-def frozen(found: Fingerprint, backbone: str, pretrained: bool, slice_count: int) -> Decision[str]:
+def frozen(found: Fingerprint, backbone: str, pretrained: bool) -> Decision[str]:
     if not pretrained:
         return Decision(value="none", reason="without pretrained weights there is nothing worth freezing")
-    stage = 2 if "efficientnet" not in backbone else 3 if slice_count == 1 else 4
+    stage = 4 if "efficientnet" in backbone else 2
     if not any(name in backbone for name in ("efficientnet", "resnet", "densenet", "convnext", "regnet", "mobilenet")):
         return Decision(value="all", reason="this backbone cannot be cut between stages, so only the head is trained")
     return Decision(
@@ -111,7 +111,7 @@ def frozen(found: Fingerprint, backbone: str, pretrained: bool, slice_count: int
 def cached_views(found: Fingerprint, frozen_to: str, slice_count: int) -> Decision[int]:
     if frozen_to == "none":
         return Decision(value=0, reason="nothing is frozen, so nothing is cached: every epoch augments anew")
-    views = max(4, min(16, round(16_000 / (found.cases * slice_count))))
+    views = max(4, min(8, round(8_000 / (found.cases * slice_count))))
     return Decision(value=views, reason=f"{views} augmented views per image, kept at half precision; epochs take turns")
 
 
@@ -137,11 +137,6 @@ def batch(found: Fingerprint, slice_count: int) -> Decision[int]:
     room = max(4, 128 // slice_count)
     value = max(4, min(32, room, found.cases // 8))
     return Decision(value=value, reason=f"{found.cases} training cases of {slice_count} slice(s)")
-
-
-def learning_rate(slice_count: int) -> Decision[float]:
-    value = 1e-3 if slice_count == 1 else 1.5e-3
-    return Decision(value=value, reason="AdamW, one cycle; the greatest rate of the cycle, for the head")
 
 
 def backbone_rate(pretrained: bool, slice_count: int) -> Decision[float]:

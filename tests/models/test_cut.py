@@ -75,6 +75,23 @@ def test_each_stage_freezes_more(backbone: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("backbone", "frozen", "inside"),
+    [
+        ("resnet18", "stem", "conv1 bn1"),
+        ("resnet18", "through stage 2", "conv1 bn1 layer1 layer2"),
+        ("densenet121", "stem", "features.conv0 features.norm0"),
+        ("densenet121", "through stage 1", "features.conv0 features.norm0 features.denseblock1 features.transition1"),
+        ("tf_efficientnet_lite0", "through stage 2", "conv_stem bn1 blocks.0 blocks.1"),
+        ("convnext_atto", "through stage 1", "stem stages.0"),
+    ],
+)
+def test_a_stage_is_the_same_layers_for_everyone(backbone: str, frozen: str, inside: str) -> None:
+    model, _, _ = whole(backbone)
+    wanted = sum(count(model.get_submodule(name)) for name in inside.split())
+    assert count(cut(copy.deepcopy(model), frozen, channels=3)[0]) == wanted
+
+
+@pytest.mark.parametrize(
     ("backbone", "frozen"),
     [
         ("resnet18", "through stage 5"),

@@ -33,7 +33,7 @@ def test_the_plan_follows_from_the_fingerprint(found: Make) -> None:
     plan = plan_from(found(frames=40), "cohort")
     assert (plan.task.value, plan.positive.value, plan.outputs) == ("binary", "yes", ["yes"])
     assert (plan.slices.value, plan.size.value, plan.members.value) == (8, (224, 224), 3)
-    assert (plan.weights.value.source, plan.frozen.value) == ("packaged", "through stage 4")
+    assert plan.weights.value.source == "packaged"
     recipe = recipe_of(plan)
     assert [step.kind for step in recipe.steps] == ["window", "resize", "pad", "repeat", "normalise"]
     assert (recipe.size, stored_channels(plan)) == ((224, 224), 3)
@@ -61,6 +61,19 @@ def test_what_was_asked_for_is_kept_and_the_rest_follows(found: Make) -> None:
     ):
         assert (focal.loss.value.name, focal.augmentation.value.flip_horizontal) == ("focal", True)
         assert focal.loss.value.class_weights == plan.loss.value.class_weights
+
+
+@pytest.mark.usefixtures("unmeasured")
+@pytest.mark.parametrize("frames", [1, 8])
+def test_without_weights_nothing_is_frozen_and_every_layer_learns_alike(found: Make, frames: int) -> None:
+    plan = plan_from(found(frames=frames), "cohort", decisions={"backbone": "resnet18", "weights": "none"})
+    assert (plan.frozen.value, plan.backbone_rate.value, plan.batch_norm.value) == ("none", 1, "trained")
+    for backbone in ("resnet18", "densenet121", "tf_efficientnet_lite0"):
+        plan = plan_from(found(frames=frames), "cohort", decisions={"backbone": backbone, "weights": "a-file.pth"})
+        assert plan.frozen.value.startswith("through stage ")
+        assert plan.backbone_rate.value < 1
+    vit = plan_from(found(frames=frames), "cohort", decisions={"backbone": "vit_tiny_patch16_224", "weights": "a.pth"})
+    assert vit.frozen.value == "all"
 
 
 @pytest.mark.usefixtures("unmeasured")

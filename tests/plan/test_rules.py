@@ -132,13 +132,3 @@ def test_batches_and_views_are_never_nothing(found: Make, cases: int, slices: in
     assert 4 <= rules.batch(found(cases=cases), slices).value <= 32
     assert 4 <= rules.cached_views(found(cases=cases), "all", slices).value <= 16
     assert rules.cached_views(found(cases=cases), "none", slices).value == 0
-
-
-@pytest.mark.parametrize("slices", [1, 8])
-def test_without_weights_nothing_is_frozen_and_learns_slower(found: Make, slices: int) -> None:
-    assert rules.frozen(found(), "resnet50", False, slices).value == "none"
-    assert rules.backbone_rate(False, slices).value == 1
-    assert rules.batch_norm(False, slices).value == "trained"
-    assert rules.frozen(found(), "vit_tiny_patch16_224", True, slices).value == "all"
-    for backbone in ("resnet50", "densenet121", "tf_efficientnet_lite0"):
-        assert rules.frozen(found(), backbone, True, slices).value.startswith("through stage ")

@@ -65,14 +65,20 @@ def test_what_was_asked_for_is_kept_and_the_rest_follows(found: Make) -> None:
 
 @pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("frames", [1, 8])
-def test_without_weights_nothing_is_frozen_and_every_layer_learns_alike(found: Make, frames: int) -> None:
+def test_without_weights_nothing_is_frozen_and_every_layer_learns_alike(
+    found: Make, frames: int, tmp_path: Path
+) -> None:
+    weights = tmp_path / "a-file.pth"
+    weights.touch()  # the planner asks whether the file is there; what it holds is read in training
     plan = plan_from(found(frames=frames), "cohort", decisions={"backbone": "resnet18", "weights": "none"})
     assert (plan.frozen.value, plan.backbone_rate.value, plan.batch_norm.value) == ("none", 1, "trained")
     for backbone in ("resnet18", "densenet121", "tf_efficientnet_lite0"):
-        plan = plan_from(found(frames=frames), "cohort", decisions={"backbone": backbone, "weights": "a-file.pth"})
+        plan = plan_from(found(frames=frames), "cohort", decisions={"backbone": backbone, "weights": str(weights)})
         assert plan.frozen.value.startswith("through stage ")
         assert plan.backbone_rate.value < 1
-    vit = plan_from(found(frames=frames), "cohort", decisions={"backbone": "vit_tiny_patch16_224", "weights": "a.pth"})
+    vit = plan_from(
+        found(frames=frames), "cohort", decisions={"backbone": "vit_tiny_patch16_224", "weights": str(weights)}
+    )
     assert vit.frozen.value == "all"
 
 

@@ -79,7 +79,7 @@ def by_table(
 ) -> Grouping:
     """Make cases from a label table: the kind of its key says what a case is."""
     groups = index[table.key_kind]
-    owner = {number: key for key, numbers in groups.items() if key in table.labels for number in numbers}
+    owner, repeats = _owners(groups, table, root)
     grouped: dict[str, list[Header]] = defaultdict(list)
     unlabelled: list[Header] = []
     for number, header in enumerate(headers):
@@ -87,7 +87,7 @@ def by_table(
             grouped[owner[number]].append(header)
         else:
             unlabelled.append(header)
-    drafts, notes = [], list(table.notes)
+    drafts, notes = [], [*table.notes, *repeats]
     patients = _Patients(root, pattern)
     for key, members in grouped.items():
         facts = dict(table.covariates.get(key, {}))
@@ -106,6 +106,23 @@ def by_table(
         [draft for draft in drafts if draft.label is not None], table.unit, table.label_column,
         f"{table.key_column} ({table.key_kind})", patients.sentence, without + rest, unmatched, notes,
     )  # fmt: skip
+
+
+def _owners(groups: Mapping[str, list[int]], table: LabelTable, root: Path) -> tuple[dict[int, str], list[str]]:
+    """Return header → key. One image under two spellings of its key has one label, or the table contradicts itself."""
+    owner: dict[int, str] = {}
+    repeats = 0
+    for key, numbers in groups.items():
+        for number in numbers if key in table.labels else []:
+            other = owner.setdefault(number, key)
+            if table.labels[other] != table.labels[key]:
+                raise LabelError(
+                    f"two labels for one case: rows {table.rows[other]} and {table.rows[key]} name the same image",
+                    where=root,
+                    fix="Keep one label per case.",
+                )
+            repeats += other != key
+    return owner, [f"{repeats} rows name an image that another row names too, with the same label"] if repeats else []
 
 
 def by_folder(headers: Sequence[Header], root: Path, pattern: str | None, *, labelled: bool = True) -> Grouping:
@@ -235,7 +252,12 @@ def _name(header: Header) -> str:
 
 
 def _stem(header: Header) -> str:
-    return re.sub(r"(\.nii)?\.[^.]*$", "", header.source.path.name)
+    return stem_of(header.source.path.name)
+
+
+def stem_of(place: str) -> str:
+    """Return a file's name without folders and extension (.nii.gz is one extension)."""
+    return re.sub(r"(\.nii)?\.[^.]*$", "", PurePosixPath(place).name)
 
 
 def _sort_name(header: Header) -> str:

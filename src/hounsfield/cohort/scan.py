@@ -11,7 +11,7 @@ import polars as pl
 
 from hounsfield.cohort.classes import known_archive, order_labels
 from hounsfield.cohort.duplicates import drop_repeated_files, repeated_cases
-from hounsfield.cohort.grouping import Draft, Grouping, by_folder, by_table, key_index
+from hounsfield.cohort.grouping import Draft, Grouping, by_folder, by_table, key_index, stem_of
 from hounsfield.cohort.headers import Progress, Walk, content_marks, walk
 from hounsfield.cohort.labels import read_labels
 from hounsfield.cohort.place import Placement, place
@@ -199,7 +199,7 @@ def _assemble(
     quarantine += [(str(row["case"]), "case", "scan", str(row["quarantine"])) for row in rows if row["quarantine"]]
     put_aside = {place for place, _ in aside}
     for number, key in grouping.unmatched_rows:
-        known = any(place == key or place.endswith(f"/{key}") for place in put_aside)
+        known = any(place == key or place.endswith(f"/{key}") or stem_of(place) == key for place in put_aside)
         why = "its image is in quarantine" if known else "no image has this key"
         quarantine.append((f"row {number} of the label table", "label", "scan", why))
     table = pl.DataFrame(rows, schema=SCHEMA, orient="row")

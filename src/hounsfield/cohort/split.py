@@ -33,7 +33,8 @@ def split_patients(patients: Sequence[str], labels: Sequence[str], shares: dict[
     people, classes = np.asarray(patients), np.asarray(labels)
     _enough(people, classes, len(shares), "parts", ", ".join(shares))
     total = sum(shares.values())
-    pieces = min(total, len(np.unique(people)))
+    largest = int(np.unique(classes, return_counts=True)[1].max())
+    pieces = min(total, len(np.unique(people)), largest)
     parts: list[str] = []
     for number, name in enumerate(shares, start=1):
         upto = pieces if number == len(shares) else round(sum(list(shares.values())[:number]) * pieces / total)
@@ -72,7 +73,13 @@ def fold_patients(patients: Sequence[str], labels: Sequence[str], folds: int, se
             f"{folds} folds are too few", fix="Use 3 or more: one to judge, one to choose the epoch, the rest to train."
         )
     _enough(people, classes, folds, "folds", str(folds))
-    return [int(fold) for fold in _folds(people, classes, folds, seed)]
+    for attempt in range(_TRIES):
+        made = _folds(people, classes, folds, seed + 1000 * attempt)
+        if all(set(classes[made == fold]) == set(classes) for fold in range(folds)):
+            return [int(fold) for fold in made]
+    raise SplitError(
+        f"no way was found to give each of {folds} folds a patient of every label", fix="Use fewer folds, or add cases."
+    )
 
 
 def _enough(people: np.ndarray, classes: np.ndarray, wanted: int, what: str, named: str) -> None:
@@ -80,7 +87,7 @@ def _enough(people: np.ndarray, classes: np.ndarray, wanted: int, what: str, nam
         count = len(np.unique(people[classes == label]))
         if count < wanted:
             raise SplitError(
-                f"fewer patients than {what}: {count} patients are labelled {label!r}, and there are {wanted} {what} ({named})",
+                f"fewer patients than {what}: {count} patients are labelled {str(label)!r}, and there are {wanted} {what} ({named})",
                 fix="Use fewer folds, or add cases."
                 if what == "folds"
                 else "Use k folds instead (--folds 3), or add cases.",

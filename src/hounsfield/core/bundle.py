@@ -120,7 +120,7 @@ class Bundle:
 
     def attach(self, name: str, source: Path) -> Path:
         """Copy a file into the bundle as an attachment and note its digest; the core digest stays."""
-        if name in CORE or name == "manifest.json" or Path(name).name != name:
+        if name in CORE or name == "manifest.json" or name in ("", "..") or Path(name).name != name:
             raise BundleError(f"{name!r} cannot be the name of an attachment", where=self.folder)
         target = self.folder / name
         with files.replacing(target) as partial:

@@ -103,7 +103,7 @@ class Cohort:
         if self.table["case"].n_unique() != self.table.height:
             raise ValueError("a case stands in the cohort twice")
         used = self.usable
-        if not used["split"].is_in(SPLITS).all():
+        if not used["split"].is_in(SPLITS).fill_null(False).all():
             raise ValueError("every case has a split, or a reason for its quarantine")
         places = used.group_by("patient").agg(pl.struct("split", "fold").n_unique().alias("places"))
         if (places["places"] > 1).any():

@@ -23,7 +23,7 @@ def digest(value: Any) -> str:
 
 def digest_array(array: np.ndarray) -> str:
     """Return the sha256 of an array's type, shape and values (little endian, C order)."""
-    little = np.ascontiguousarray(array, dtype=array.dtype.newbyteorder("<"))
+    little = np.asarray(array, dtype=array.dtype.newbyteorder("<"), order="C")
     head = f"{little.dtype.str}{little.shape}".encode()
     return hashlib.sha256(head + little.tobytes()).hexdigest()
 

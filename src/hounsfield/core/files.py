@@ -79,5 +79,8 @@ def read_yaml(path: Path, kind: type[HounsfieldError] = UsageError) -> Any:
         return yaml.safe_load(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise kind("the file is missing", where=path) from error
+    except yaml.MarkedYAMLError as error:
+        line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
+        raise kind(f"the file cannot be read as YAML: {line}{error.problem}", where=path) from error
     except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
-        raise kind(f"the file cannot be read as YAML: {error}", where=path) from error
+        raise kind(f"the file cannot be read as YAML: {type(error).__name__}", where=path) from error

@@ -124,8 +124,13 @@ class Plan(_Strict):
             raise ValueError("dropout must be in [0, 1)")
         if not 0 < self.backbone_rate.value <= 1:
             raise ValueError("backbone_rate is a share of the learning rate, greater than 0 and at most 1")
-        if self.learning_rate.value <= 0 or self.weight_decay.value < 0:
-            raise ValueError("learning_rate must be greater than 0, and weight_decay not negative")
+        if not 0 < self.learning_rate.value < 10 or not 0 <= self.weight_decay.value < 10:
+            raise ValueError("learning_rate must be greater than 0, weight_decay not negative, and both below 10")
+        if not self.windows.value or any(not width > 0 for _, width in self.windows.value):
+            raise ValueError("windows must be (centre, width) pairs, at least one, with widths greater than 0")
+        norm = self.normalisation.value
+        if set(norm) != {"mean", "std"} or len(norm["mean"]) != len(norm["std"]) or any(not v > 0 for v in norm["std"]):
+            raise ValueError("normalisation must give mean and std, of the same length, every std greater than 0")
         if min(self.size.value) < 32 or max(self.size.value) > 2048:
             raise ValueError("size must be between 32 and 2048 pixels")
         if len(self.labels.value) < 2 or len(set(self.labels.value)) != len(self.labels.value):

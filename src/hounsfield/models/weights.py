@@ -61,14 +61,29 @@ def pretrained(backbone: str, weights: Weights, **kwargs: Any) -> Any:
     WeightsError
         If the backbone is unknown, or the weights are not at hand or do not fit.
     """
+    path = weights_file(backbone, weights)
+    if weights.source == "hub":
+        return _from_hub(backbone, kwargs)
+    model = timm.create_model(backbone, pretrained=False, **kwargs)
+    if path is not None:
+        _load_by_name_or_order(model, _tensors(path), path)
+    return model
+
+
+def weights_file(backbone: str, weights: Weights) -> Path | None:
+    """Return the file that a choice of weights means for a backbone; None for `none` and `hub`.
+
+    Raises
+    ------
+    WeightsError
+        If timm does not know the backbone, or the file is not at hand.
+    """
     if not timm.is_model(backbone):
         near = timm.list_models(f"*{backbone.split('_')[0]}*")[:6]
         hint = f"Near names: {', '.join(near)}." if near else "See timm.list_models()."
         raise WeightsError(f"timm knows no backbone named {backbone!r}", fix=hint)
-    if weights.source == "none":
-        return timm.create_model(backbone, pretrained=False, **kwargs)
-    if weights.source == "hub":
-        return _from_hub(backbone, kwargs)
+    if weights.source in ("none", "hub"):
+        return None
     finders = {"packaged": packaged_file(backbone), "cache": cached_file(backbone), "file": Path(weights.path or "")}
     path = finders[weights.source]
     if path is None or not path.is_file():
@@ -77,9 +92,7 @@ def pretrained(backbone: str, weights: Weights, **kwargs: Any) -> Any:
             where=path,
             fix="Use tf_efficientnet_lite0 (packaged), --weights FILE, or --weights hub where the internet is allowed.",
         )
-    model = timm.create_model(backbone, pretrained=False, **kwargs)
-    _load_by_name_or_order(model, _tensors(path), path)
-    return model
+    return path
 
 
 def _from_hub(backbone: str, kwargs: dict[str, Any]) -> nn.Module:

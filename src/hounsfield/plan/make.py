@@ -11,7 +11,9 @@ from pydantic import ValidationError
 
 from hounsfield.core.cohort import Cohort
 from hounsfield.core.plan import Cost, Decision, Plan, Weights
-from hounsfield.errors import PlanError, WeightsError
+from hounsfield.errors import PlanError, UsageError, WeightsError
+from hounsfield.measure import parse_rule
+from hounsfield.models.weights import weights_file
 from hounsfield.plan import rules
 from hounsfield.plan.cost import measure_cost
 from hounsfield.plan.fingerprint import Fingerprint, fingerprint
@@ -78,7 +80,7 @@ def plan_from(
     taken: dict[str, Decision[Any]] = {}
 
     def decide(name: str, decision: Decision[Any]) -> Any:
-        taken[name] = Decision[Any](value=chosen[name], reason=ASKED) if name in chosen else decision
+        taken[name] = _asked(name, chosen[name]) if name in chosen else decision
         return taken[name].value
 
     binary = len(found.labels) == 2
@@ -101,7 +103,9 @@ def plan_from(
     norm = {"mean": list(contract["mean"]), "std": list(contract["std"])}
     decide("normalisation", Decision(value=norm, reason="the backbone's own"))
     decide("augmentation", rules.augmentation(found, side_free))
-    source = decide("weights", rules.weights(backbone)).source
+    weights = decide("weights", rules.weights(backbone))
+    weights_file(backbone, weights)
+    source = weights.source
     frozen = decide("frozen", rules.frozen(found, backbone, source != "none"))
     decide("cached_views", rules.cached_views(found, frozen, count))
     decide("members", rules.members(found))
@@ -132,8 +136,33 @@ def _validated(content: dict[str, Any]) -> Plan:
     draft = Plan.from_content(content)
     if draft.weights.value.source != "none" and draft.channels.value != 3:
         raise PlanError("channels: the pretrained backbones have three channels", fix="Leave channels at 3.")
-    recipe_of(draft)
+    check_plan(draft)
     return draft
+
+
+def check_plan(plan: Plan) -> None:
+    """Check what the plan's own type cannot: rules that other rooms know by name.
+
+    Raises
+    ------
+    PlanError
+        If the conditioning, the windows or the operating point are not possible.
+    """
+    recipe_of(plan)
+    try:
+        parse_rule(plan.operating_point.value)
+    except UsageError as error:
+        raise PlanError(f"operating_point: {error.what}", fix=error.fix) from error
+
+
+def _asked(name: str, value: Any) -> Decision[Any]:
+    """Check a value against the type of its decision before any rule reckons with it."""
+    try:
+        kind: Any = Plan.model_fields[name].annotation
+        found: Decision[Any] = kind.model_validate({"value": value, "reason": ASKED})
+    except ValidationError as error:
+        raise PlanError(f"{name}: {error.errors()[0]['msg']}", fix="Correct the value and run again.") from error
+    return found
 
 
 def weights_from(value: Any) -> Weights:

@@ -22,6 +22,7 @@ from hounsfield.core.predictions import Predictions
 from hounsfield.errors import LabelError, PlanError, SplitError
 from hounsfield.models import Network, build, fresh_head
 from hounsfield.models.device import choose_device
+from hounsfield.plan import check_plan
 from hounsfield.predict import files_of, tabulate
 from hounsfield.predict.engine import score
 from hounsfield.prepare import Preparation, Store, fill, recipe_of, stored_channels
@@ -82,6 +83,7 @@ def train(
         raise PlanError(
             "the plan was made for another cohort", where=run / "plan.yaml", fix="Plan again: hounsfield plan RUN"
         )
+    check_plan(plan)
     target = choose_device(device)
     tell = progress or (lambda *_: None)
     files.make_folder(run / "train")

@@ -69,7 +69,8 @@ def test_resumed_equals_uninterrupted(planned: tuple[Cohort, Plan], tmp_path: Pa
 
 
 @pytest.mark.slow
-def test_kill_nine_and_the_same_command(phantom: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
+def test_stopped_and_the_same_command(phantom: Path, tmp_path: Path, blow: signal.Signals) -> None:
     sets = [f"--set={name}={value}" for name, value in (SETTINGS | {"epochs": 6, "patience": 6}).items()]
 
     def command(out: str) -> list[str]:
@@ -90,13 +91,16 @@ def test_kill_nine_and_the_same_command(phantom: Path, tmp_path: Path) -> None:
         ]
 
     subprocess.run(command("whole"), check=True, capture_output=True)
-    process = subprocess.Popen(command("parts"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(command("parts"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
     while not list((tmp_path / "parts").glob("train/members-*/member-1/last.ckpt")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    os.kill(process.pid, blow)
+    _, told = process.communicate(timeout=60)
+    if blow is signal.SIGINT:
+        assert process.returncode == 130
+        assert "the same command goes on" in told and "Traceback" not in told
     assert not (tmp_path / "parts" / "bundle").exists()
     subprocess.run(command("parts"), check=True, capture_output=True)
     whole, parts = _weights(tmp_path / "whole"), _weights(tmp_path / "parts")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import math
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -140,7 +142,7 @@ def fit(
     )  # fmt: skip
     stop = EarlyStopping("selection", mode="max", patience=plan.patience.value, check_on_train_epoch_end=True)
     last = folder / "last.ckpt"
-    with _quiet(), torch.random.fork_rng(devices=[]):
+    with _quiet(), _interruptible(), torch.random.fork_rng(devices=[]):
         trainer = lightning.Trainer(
             accelerator=device.type if device.type != "cuda" else "gpu", devices=1, max_epochs=epochs,
             callbacks=[_Epochs(training, seed, folder, news), stop, keep],
@@ -184,3 +186,16 @@ def _quiet() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def _interruptible() -> Iterator[None]:
+    """Give Ctrl-C back to the caller: Lightning ends the process, and leaves the signal switched off."""
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit as stop:
+        raise KeyboardInterrupt from stop
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, before)

@@ -217,6 +217,16 @@ def test_a_leak_that_was_allowed_marks_the_report(tmp_path: Path) -> None:
     assert "Leaks were allowed" in write_report(tmp_path).read_text(encoding="utf-8").split("<nav")[0]
 
 
+def test_leaks_in_quarantine_mark_the_report(tmp_path: Path) -> None:
+    from synthetic import cohort
+
+    run_folder(tmp_path, BINARY, full=False)
+    made = cohort(BINARY)
+    made.noting([("case-0", "case", "scan", "the same image stands in the test part (a leak)")]).save(tmp_path)
+    head = write_report(tmp_path).read_text(encoding="utf-8").split("<nav")[0]
+    assert "stood in two parts of the given split" in head
+
+
 def test_pictures_lose_their_metadata_and_stay_in_their_folder(tmp_path: Path) -> None:
     from PIL import Image, PngImagePlugin
 

@@ -69,7 +69,7 @@ class Predictions:
         strange = set(self.table["truth"].drop_nulls().unique()) - set(self.task.labels)
         if strange:
             raise PredictionsError(f"truth holds labels that the model does not know: {', '.join(sorted(strange))}")
-        decided = {str(name) for name in self.table["decision"].unique()} - set(self.task.labels)
+        decided = {str(name) for name in self.table["decision"].drop_nulls().unique()} - set(self.task.labels)
         if decided:
             raise PredictionsError(f"decisions that are no labels of the model: {', '.join(sorted(decided))}")
 

@@ -74,8 +74,12 @@ def operating_sentence(found: Found, evaluation: Evaluation) -> str:
 
 def cautions(found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Drop], main: str | None) -> list[str]:
     """The warnings at the top of the page, the gravest first."""
+    texts = [scrub(note) for note in found.cohort.about.notes if "leak" in note.lower()]
     leaks = sum("(a leak)" in reason for reason in found.cohort.quarantine["reason"].to_list())
-    texts = [f"{counted(leaks, 'case')} stood in two parts of the given split and went to quarantine."] if leaks else []
+    if leaks:
+        texts.append(
+            f"{counted(leaks, 'case')} stood in two parts of the given split; the training side is in quarantine."
+        )
     core = (found.manifest or {}).get("core_digest")
     others = [name for name, item in judged.items() if core is not None and item.bundle != core]
     if others:

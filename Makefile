@@ -38,7 +38,7 @@ format: $(STAMP) ## sort imports and format
 	$(BIN)/ruff format .
 
 bench: $(STAMP) ## run the scripts in benchmarks/
-	@for script in $(wildcard benchmarks/*.py); do echo "== $$script"; $(BIN)/python $$script || exit 1; done
+	@for script in $(wildcard benchmarks/*.py); do echo "== $$script"; OMP_WAIT_POLICY=PASSIVE $(BIN)/python $$script || exit 1; done
 
 clean: ## remove caches and build leftovers; .venv and runs stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis

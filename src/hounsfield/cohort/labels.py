@@ -105,10 +105,16 @@ def normalised(value: str | None, kind: str) -> str:
     return text.replace("\\", "/").removeprefix("./").rstrip("/") if kind in ("path", "folder") else text
 
 
-def _read(path: Path) -> pl.DataFrame:
+def existing(path: Path) -> Path:
+    """Return the path of a label table, or raise a LabelError where there is no such file."""
     if not path.is_file():
         raise LabelError("the label table does not exist", where=path, fix="Give a CSV with --labels.")
+    return path
+
+
+def _read(path: Path) -> pl.DataFrame:
     try:
+        existing(path)
         separator = "\t" if path.suffix.lower() in (".tsv", ".tab") else _separator(path)
         table = pl.read_csv(path, infer_schema=False, separator=separator, encoding="utf8-lossy")
     except (pl.exceptions.PolarsError, OSError, UnicodeDecodeError) as error:

@@ -13,7 +13,7 @@ from hounsfield.cohort.classes import known_archive, order_labels
 from hounsfield.cohort.duplicates import drop_repeated_files, repeated_cases
 from hounsfield.cohort.grouping import Draft, Grouping, by_folder, by_table, key_index, stem_of
 from hounsfield.cohort.headers import Progress, Walk, content_marks, walk
-from hounsfield.cohort.labels import read_labels
+from hounsfield.cohort.labels import existing, read_labels
 from hounsfield.cohort.place import Placement, place
 from hounsfield.cohort.pseudonyms import Pseudonyms, load_key
 from hounsfield.core.cohort import CROSSWALK, QUARANTINE, SCHEMA, About, Cohort
@@ -133,6 +133,8 @@ Marks = dict[tuple[str, str | None], str]
 def _collect(
     images: Path, how: Labelling, workers: int | None, progress: Progress | None, *, labelled: bool
 ) -> tuple[Walk, Grouping, Aside, Marks]:
+    if how.table is not None:
+        existing(how.table)  # before hours of reading headers, not after
     tables = [how.table] if how.table else []
     found = walk(images, leave_out=tables, workers=workers, progress=progress)
     if not found.headers:
@@ -140,7 +142,8 @@ def _collect(
         raise UsageError(f"no images among {len(found.aside)} files: {reasons}", where=images)
     marks = content_marks(found.headers)
     aside = [(_place(found, path), why) for path, why in found.aside]
-    if how.table is not None and not _is_archive(found.headers):
+    archive = all(header.kind == "npz" for header in found.headers)
+    if how.table is not None and not archive:
         index = key_index(found.headers, found.root, how.table.parent)
         table = read_labels(how.table, index, key=how.key, label=how.label)
         headers = found.headers
@@ -151,6 +154,8 @@ def _collect(
     else:
         headers, aside = _without_repeated_files(found, marks, aside)
         grouping = by_folder(headers, found.root, how.patient_pattern, labelled=labelled)
+        if how.table is not None:
+            grouping.notes.append("archives carry their own labels; the label table was not used")
         if labelled and not grouping.drafts:
             raise LabelError(
                 "no labels: there is no label table, and the images do not lie in class-named folders",
@@ -273,10 +278,6 @@ def _number(text: str | None) -> float | None:
         return float((text or "").strip().rstrip("Yy"))
     except ValueError:
         return None
-
-
-def _is_archive(headers: Sequence[Header]) -> bool:
-    return any(header.kind == "npz" for header in headers)
 
 
 def _class_folders(images: Path) -> set[str]:

@@ -16,7 +16,7 @@ from hounsfield import errors
 from hounsfield.cli import commands as _registered  # noqa: F401
 from hounsfield.cli.app import app
 from hounsfield.core import Plan
-from hounsfield.plan.anatomy import WINDOWS
+from hounsfield.core.windows import WINDOWS
 from hounsfield.prepare import RULES
 
 ROOT = Path(__file__).parents[1]

@@ -15,6 +15,7 @@ LEVELS = (
     ("errors", "lazy"),
     ("core",),
     ("measure", "read"),
+    ("artefacts",),
     ("cohort", "prepare", "phantom"),
     ("models",),
     ("plan",),
@@ -28,7 +29,7 @@ LEVELS = (
     ("__main__",),
 )
 LEVEL = {room: place for place, rooms in enumerate(LEVELS) for room in rooms}
-TORCHLESS = ("core", "measure", "read", "cohort", "prepare", "phantom", "evaluate", "report")
+TORCHLESS = ("core", "measure", "read", "artefacts", "cohort", "prepare", "phantom", "evaluate", "report")
 TORCH = {"torch", "torchvision", "lightning", "monai", "timm", "captum"}
 SEEDING = {"np.random.seed", "numpy.random.seed", "torch.manual_seed", "torch.seed", "lightning.seed_everything"}
 MAY_SEED = "train/fit.py"

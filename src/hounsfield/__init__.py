@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         plan,
         predict,
         read,
+        read_series,
         report,
         run,
         scan,
@@ -38,12 +39,13 @@ __version__ = "0.1.0"
 
 _TYPES = ("Bundle", "Cohort", "Image", "Plan", "Predictions", "Recipe")
 _VERBS = (
-    "demo", "doctor", "evaluate", "explain", "export", "plan", "predict", "read", "report", "run", "scan", "show", "train",
+    "demo", "doctor", "evaluate", "explain", "export", "plan", "predict", "read", "read_series", "report", "run", "scan",
+    "show", "train",
 )  # fmt: skip
 
 __all__ = [
     "Bundle", "Cohort", "HounsfieldError", "Image", "Plan", "Predictions", "Recipe", "__version__", "demo", "doctor",
-    "evaluate", "explain", "export", "plan", "predict", "read", "report", "run", "scan", "show", "train",
+    "evaluate", "explain", "export", "plan", "predict", "read", "read_series", "report", "run", "scan", "show", "train",
 ]  # fmt: skip
 
 sys.modules[__name__].__class__ = with_verbs(_VERBS, "hounsfield.pipeline.verbs")

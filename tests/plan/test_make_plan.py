@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from hounsfield.cohort import scan
+from hounsfield.cohort import Stated, scan
 from hounsfield.core import Plan
-from hounsfield.errors import PlanError, WeightsError
-from hounsfield.plan import Fingerprint, fingerprint, make_plan, plan_from
-from hounsfield.prepare import recipe_of, stored_channels
+from hounsfield.errors import PlanError, ReadError, WeightsError
+from hounsfield.plan import Fingerprint, check_plan, fingerprint, make_plan, plan_from
+from hounsfield.prepare import Preparation, case_array, case_files, recipe_of, stored_channels
 
 Make = Callable[..., Fingerprint]
 
@@ -64,6 +64,34 @@ def test_what_was_asked_for_is_kept_and_the_rest_follows(found: Make) -> None:
 
 
 @pytest.mark.usefixtures("unmeasured")
+def test_windows_by_name(found: Make) -> None:
+    plan = plan_from(found(), "cohort", decisions={"windows": "lung,mediastinum,bone", "clean": "text"})
+    assert plan.windows.value == plan_from(found(), "cohort").windows.value
+    assert plan.windows.reason == "asked for: lung (-600, 1500), mediastinum (40, 400), bone (400, 1800)"
+    assert (plan.clean.value, plan.clean.reason) == (["text"], "asked for")
+    assert plan.from_content(plan.model_dump(mode="json")) == plan
+    fitted = plan_from(found(), "cohort", decisions={"windows": "fitted"})
+    assert recipe_of(fitted).steps[0].windows == ((95, 430),)
+    check_plan(fitted)
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_what_the_rule_gives_and_what_the_windows_take_fit_each_other(found: Make) -> None:
+    mr = plan_from(found(unit="arbitrary", modality="MR"), "cohort")
+    wrong: tuple[dict[str, Any], ...] = (
+        {"windows": ["bone"]}, {"windows": [[40, 400]]}, {"conditioning": "hounsfield"},
+        {"unit": "HU", "conditioning": "range"},
+    )  # fmt: skip
+    for changes in wrong:
+        with pytest.raises(PlanError):
+            check_plan(mr.changed(**changes))
+    check_plan(mr.changed(conditioning="zscore", windows=[[0.4, 0.6]]))
+    check_plan(plan_from(found(), "cohort", decisions={"conditioning": "percentiles"}))
+    with pytest.raises(PlanError, match="conditioning"):
+        check_plan(plan_from(found(), "cohort").changed(conditioning="ultrasound"))
+
+
+@pytest.mark.usefixtures("unmeasured")
 @pytest.mark.parametrize("frames", [1, 8])
 def test_without_weights_nothing_is_frozen_and_every_layer_learns_alike(
     found: Make, frames: int, tmp_path: Path
@@ -89,7 +117,10 @@ def test_without_weights_nothing_is_frozen_and_every_layer_learns_alike(
         ({"epocs": 3}, "epocs"), ({"cost": {"minutes": 1}}, "cost"), ({"cohort": "x"}, "cohort"),
         ({"schema_version": 2}, "schema_version"),
         ({"epochs": "many"}, "epochs"), ({"size": [16, 16]}, "size"), ({"windows": [[0, 1], [0, 2]]}, "windows"),
-        ({"windows": [[0, 0]]}, "windows"), ({"windows": "lung"}, "windows"), ({"channels": 1}, "channels"),
+        ({"windows": [[0, 0]]}, "windows"), ({"windows": "lugn"}, "lugn"), ({"windows": "lung,bone"}, "windows"),
+        ({"windows": None}, "windows"), ({"windows": [40, 400]}, "windows"), ({"clean": "lines"}, "clean"),
+        ({"conditioning": "voi"}, "conditioning"), ({"unit": "arbitrary", "conditioning": "hounsfield"}, "arbitrary"),
+        ({"channels": 1}, "channels"),
         ({"conditioning": "nonsense"}, "conditioning"), ({"operating_point": "sensitivity>=95%"}, "operating_point"),
         ({"slices": None}, "slices"),
         ({"slices": "four"}, "slices"), ({"weights": None}, "weights"),
@@ -136,7 +167,8 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Any:
 
 def test_fingerprint(cohort: Any) -> None:
     found = fingerprint(cohort, workers=0)
-    assert (found.unit, found.modality, found.is_picture) == ("arbitrary", None, True)
+    assert (found.unit, found.modality, found.is_picture, found.kind) == ("arbitrary", None, True, "raster")
+    assert not found.looks_hounsfield
     assert (found.cases, found.patients, found.counts) == (24, 24, {"normal": 12, "abnormal": 12})
     assert (found.labels, found.positive, found.folds) == (["normal", "abnormal"], "abnormal", 3)
     assert (found.frames, found.height, found.width, found.frames_to_read) == (1, 40, 30, 24)
@@ -164,3 +196,52 @@ def test_files_that_cannot_be_read(cohort: Any, tmp_path: Path) -> None:
     gone = replace(cohort, root=tmp_path)
     with pytest.raises(PlanError, match="none of 24 sampled training files can be read"):
         fingerprint(gone, workers=0)
+
+
+@pytest.fixture(scope="module")
+def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """NIfTI volumes of air and tissue in HU, in class-named folders."""
+    import nibabel
+
+    folder = tmp_path_factory.mktemp("volumes")
+    for number in range(24):
+        place = folder / ("normal", "abnormal")[number % 2]
+        place.mkdir(exist_ok=True)
+        values = np.full((12, 10, 4), -1000, dtype=np.int16)
+        values[3:9, 3:7] = np.random.default_rng(number).integers(-50, 90, (6, 4, 4))
+        nibabel.Nifti1Image(values, np.eye(4)).to_filename(place / f"{number}.nii")
+    return folder
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_nifti_has_to_be_said_what_it_is(volumes: Path) -> None:
+    silent = scan(volumes, workers=0)
+    with pytest.raises(PlanError, match="no modality") as caught:
+        make_plan(silent, workers=0, device="cpu")
+    assert "--modality" in str(caught.value.fix)
+    asked = make_plan(silent, workers=0, device="cpu", decisions={"conditioning": "zscore"})
+    assert (asked.conditioning.value, asked.unit.value) == ("zscore", "arbitrary")
+    said = scan(volumes, workers=0, stated=Stated(modality="CT"))
+    found = fingerprint(said, workers=0)
+    assert (found.modality, found.kind, found.is_picture, found.looks_hounsfield) == ("CT", "nifti", False, True)
+    assert -60 <= found.low < found.high <= 90, "air is left out of what a fitted window spans"
+    plan = make_plan(said, workers=0, device="cpu")
+    assert (plan.conditioning.value, plan.unit.value) == ("hounsfield", "HU")
+    assert "fitted" in plan.windows.reason
+    check_plan(plan)
+    as_mr = make_plan(scan(volumes, workers=0, stated=Stated(modality="MR")), workers=0, device="cpu")
+    assert (as_mr.conditioning.value, as_mr.unit.value) == ("percentiles", "arbitrary")
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_a_plan_of_hu_refuses_nifti_that_holds_none(volumes: Path, tmp_path: Path) -> None:
+    import nibabel
+
+    said = scan(volumes, workers=0, stated=Stated(modality="CT"))
+    plan = make_plan(said, workers=0, device="cpu", decisions={"size": [32, 32]})
+    preparation = Preparation(plan.conditioning.value, plan.slices.value, recipe_of(plan))
+    (good,) = said.locate(said.table["files"][0].to_list())
+    assert case_array(case_files([good], [4], "case"), preparation).shape == (plan.slices.value, 1, 32, 32)
+    nibabel.Nifti1Image(np.ones((12, 10, 4), dtype=np.int16), np.eye(4)).to_filename(tmp_path / "mr.nii")
+    with pytest.raises(ReadError, match="Hounsfield"):
+        case_array(case_files([(tmp_path / "mr.nii", None)], [4], "case"), preparation)

@@ -2,28 +2,31 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pytest
 
-from hounsfield.core import Facts, Image, VOIWindow
+from hounsfield.core import Recipe
+from hounsfield.core.recipe import Pad, Window
 from hounsfield.errors import PlanError, ReadError
-from hounsfield.prepare import RULES, condition, describe
-
-
-def image(values: Any, unit: Any = "arbitrary", **facts: Any) -> Image:
-    """One frame from rows, or several from a deeper list."""
-    pixels = np.asarray(values, dtype=np.float32)
-    wanted = 4 if unit == "RGB" else 3
-    return Image(pixels[None] if pixels.ndim == wanted - 1 else pixels, unit, "source", facts=Facts(**facts))
+from hounsfield.prepare import RULES, apply, condition, describe
+from hounsfield.prepare.conditioning.foreground import HIGHEST_Z, LOWEST_Z, foreground
+from hounsfield.prepare.conditioning.otsu import otsu
+from tests.prepare.making import image
 
 
 def test_unknown_rules_are_refused_with_the_choices() -> None:
-    with pytest.raises(PlanError, match="zscore") as caught:
-        condition("zscore", [image([[1, 2]])])
+    with pytest.raises(PlanError, match="histogram") as caught:
+        condition("histogram", [image([[1, 2]])])
     assert all(rule in str(caught.value.fix) for rule in RULES)
-    assert all(describe(rule) for rule in RULES)
+
+
+def test_every_rule_says_what_it_does_and_where_that_stands() -> None:
+    for name, rule in RULES.items():
+        assert rule.name == name
+        assert describe(name) == rule.words
+        assert rule.apply.__doc__
+        assert len(rule.source) > 20
+        assert "DICOM" in rule.source or any(str(year) in rule.source for year in range(1970, 2030)), name
 
 
 def test_hounsfield_passes_hu_and_refuses_all_else() -> None:
@@ -32,6 +35,44 @@ def test_hounsfield_passes_hu_and_refuses_all_else() -> None:
     for other in (image([[1, 2]]), image(np.zeros((1, 2, 3)), "RGB")):
         with pytest.raises(ReadError, match="Hounsfield"):
             condition("hounsfield", [image([[1, 2]], "HU"), other])
+
+
+def test_nifti_is_believed_to_be_ct_where_it_holds_air() -> None:
+    """It has no place for a unit; the file that has one, or a modality, speaks for itself."""
+    lung = np.array([[-900.0, 40.0], [-150.0, 60.0]])
+    (found,) = condition("hounsfield", [image(lung)])
+    np.testing.assert_array_equal(found, lung)
+    frames = condition("hounsfield", [image(lung), image(lung + 800)])
+    assert len(frames) == 2, "one file of a case may be without air"
+    for other in (
+        image(lung + 800), image(lung * 0.001), image(np.abs(lung)), image(lung, modality="MR"),
+        image(lung, modality="CT", photometric="MONOCHROME2"), image(lung, photometric="MONOCHROME2"),
+    ):  # fmt: skip
+        with pytest.raises(ReadError, match="Hounsfield") as caught:
+            condition("hounsfield", [other])
+        assert "NIfTI" in str(caught.value.fix)
+    with pytest.raises(ReadError, match="-100"):
+        condition("hounsfield", [image(lung + 800)])
+
+
+@pytest.mark.parametrize("rule", [name for name, rule in RULES.items() if not rule.takes_hu])
+def test_a_ct_is_refused_by_rules_for_other_images(rule: str) -> None:
+    with pytest.raises(ReadError, match=rule):
+        condition(rule, [image([[1, 2]]), image([[-1000, 40]], "HU")])
+
+
+def test_several_windows_are_the_channels_of_single_ones() -> None:
+    hu = np.random.default_rng(0).uniform(-1200, 2000, (9, 7))
+    (frame,) = condition("hounsfield", [image(hu, "HU")])
+    windows = ((-600.0, 1500.0), (40.0, 400.0), (400.0, 1800.0))
+
+    def through(*chosen: tuple[float, float]) -> np.ndarray:
+        return apply(Recipe(steps=(Window(windows=chosen), Pad(height=9, width=7))), frame)
+
+    together = through(*windows)
+    assert together.shape == (3, 9, 7)
+    for channel, window in zip(together, windows, strict=True):
+        np.testing.assert_array_equal(channel, through(window)[0])
 
 
 def test_percentiles_are_of_the_whole_case() -> None:
@@ -65,36 +106,64 @@ def test_percentiles_of_nothing_and_of_a_mask() -> None:
     np.testing.assert_array_equal(found, mask / 3)
 
 
-@pytest.mark.parametrize(
-    ("function", "centre", "width", "pairs"),
-    [
-        # PS3.3 C.11.2.1.2.1, with its own example: c = 2048, w = 4096 maps 0 to 0 and 4095 to the full range.
-        ("LINEAR", 2048, 4096, {-1: 0, 0: 0, 2047.5: 0.5, 4095: 1, 4096: 1, 1000: 1000 / 4095}),
-        ("LINEAR", 40, 401, {-160.5: 0, 239.5: 1, 39.5: 0.5, 139.5: 0.75}),
-        # C.11.2.1.3.2: c and w are the centre and the width themselves.
-        ("LINEAR_EXACT", 40, 400, {-160: 0, 240: 1, 40: 0.5, 140: 0.75, -200: 0}),
-        # C.11.2.1.3.1: 1 / (1 + exp(-4 (x - c) / w)).
-        ("SIGMOID", 40, 400, {40: 0.5, 140: 1 / (1 + np.exp(-1)), -60: 1 / (1 + np.exp(1)), 440: 1 / (1 + np.exp(-4))}),
-    ],
-)
-def test_windows_of_the_file(function: Any, centre: float, width: float, pairs: dict[float, float]) -> None:
-    window = VOIWindow(centre, width, function)
-    (found,) = condition("voi", [image([list(pairs)], windows=(window, VOIWindow(0, 1)))])
-    np.testing.assert_allclose(found[0], list(pairs.values()), atol=1e-6)
-    (turned,) = condition("voi", [image([list(pairs)], windows=(window,), inverted=True)])
-    np.testing.assert_allclose(turned[0], 1 - np.array(list(pairs.values())), atol=1e-6)
+def head(generator: np.random.Generator, size: int = 64) -> np.ndarray:
+    """Tissue of about 600 in noisy air of about 20."""
+    air = np.abs(generator.normal(0, 20, (size, size)))
+    rows, columns = np.mgrid[:size, :size] - size / 2
+    inside = np.hypot(rows, columns) < size / 3
+    return np.where(inside, generator.normal(600, 80, (size, size)), air)
 
 
-def test_a_linear_window_of_width_one_is_a_step() -> None:
-    (found,) = condition("voi", [image([[9, 9.4, 9.6, 10, 11]], windows=(VOIWindow(10, 1, "LINEAR"),))])
-    assert found[0].tolist() == [0, 0, 1, 1, 1]
+def test_otsu_parts_two_hills_whatever_their_scale() -> None:
+    generator = np.random.default_rng(0)
+    values = np.concatenate([generator.normal(10, 2, 5000), generator.normal(90, 8, 1500)])
+    threshold = otsu(values)
+    assert 20 < threshold < 70
+    assert otsu(values * 1e4 - 7) == pytest.approx(threshold * 1e4 - 7, rel=1e-2)
+    assert otsu(np.append(values, 1e7)) == pytest.approx(threshold, abs=10), "one hot pixel changes little"
+    assert otsu(np.array([0.0, 0, 0, 10, 10])) == pytest.approx(5, abs=0.1), "the middle of the gap"
+    assert otsu(np.full(9, 3.0)) == 3
+    slow = max(np.linspace(11, 89, 79), key=lambda cut: _between(values, cut))
+    assert abs(_between(values, threshold) / _between(values, slow) - 1) < 0.01
 
 
-def test_voi_without_a_window_takes_percentiles_of_the_image() -> None:
-    pixels = np.arange(10_000, dtype=np.float32).reshape(100, 100)
-    (found,) = condition("voi", [image(pixels)])
-    low, high = np.percentile(pixels[::2, ::2], [0.5, 99.5])
-    np.testing.assert_allclose(found, np.clip((pixels - low) / (high - low), 0, 1), atol=1e-6)
+def _between(values: np.ndarray, cut: float) -> float:
+    below, above = values[values <= cut], values[values > cut]
+    return len(below) * len(above) * (below.mean() - above.mean()) ** 2
+
+
+def test_zscore_is_of_the_foreground_of_the_whole_case() -> None:
+    generator = np.random.default_rng(0)
+    dark, bright = head(generator), 1.2 * head(generator)
+    frames = condition("zscore", [image(dark), image(bright)])
+    values = np.concatenate([dark[::2, ::2].ravel(), bright[::2, ::2].ravel()])
+    inside = values[values > 300]  # between the two hills, so that any threshold there gives the same
+    for frame, stored in zip(frames, (dark, bright), strict=True):
+        z = (stored - inside.mean()) / inside.std()
+        expected = (np.clip(z, LOWEST_Z, HIGHEST_Z) - LOWEST_Z) / (HIGHEST_Z - LOWEST_Z)
+        np.testing.assert_allclose(frame, expected, atol=1e-4)
+    np.testing.assert_array_equal(condition("zscore", [image(np.stack([dark, bright]))]), frames)
+
+
+def test_zscore_knows_no_scale_and_no_offset() -> None:
+    body = head(np.random.default_rng(1))
+    (found,) = condition("zscore", [image(body)])
+    (other,) = condition("zscore", [image(body * 37 + 500)])
+    np.testing.assert_allclose(other, found, atol=1e-3)
+    air = found[:5, :5]
+    assert not air.any(), "air is far below the mean of tissue"
+
+
+def test_zscore_where_the_foreground_cannot_be_told() -> None:
+    (flat,) = condition("zscore", [image(np.full((8, 8), 5.0))])
+    assert not flat.any()
+    mask = np.zeros((8, 8))
+    mask[2:6, 2:6] = 3
+    (found,) = condition("zscore", [image(mask)])
+    np.testing.assert_array_equal(found, mask / 3)
+    # A few hot voxels are not the patient: all above the lowest value is.
+    sample = np.concatenate([np.zeros(100), np.linspace(50, 60, 885), np.full(15, 5000.0)]).astype(np.float32)
+    assert len(foreground(sample)) == 900
 
 
 def test_the_range_that_the_file_can_hold() -> None:
@@ -110,7 +179,7 @@ def test_the_range_that_the_file_can_hold() -> None:
 
 def test_colour_becomes_luminance_where_grey_is_wanted() -> None:
     pixels = [[[255, 0, 0], [0, 255, 0], [0, 0, 255], [255, 255, 255]]]
-    for rule in ("range", "percentiles", "voi"):
+    for rule in ("range", "percentiles", "zscore", "voi", "ultrasound"):
         (found,) = condition(rule, [image(pixels, "RGB", value_range=(0.0, 255.0))])
         assert found.shape == (1, 4)
     (found,) = condition("range", [image(pixels, "RGB", value_range=(0.0, 255.0))])
@@ -128,9 +197,12 @@ def test_colour_and_grey_repeated() -> None:
 @pytest.mark.parametrize("rule", list(RULES))
 def test_no_rule_changes_its_image_or_depends_on_another_case(rule: str) -> None:
     values = np.random.default_rng(0).uniform(0, 255, (2, 9, 7)).astype(np.float32)
-    made = image(values.copy(), "HU" if rule == "hounsfield" else "arbitrary", value_range=(0.0, 255.0))
+    made = image(values, "HU" if rule == "hounsfield" else "arbitrary", value_range=(0.0, 255.0))
+    values = values.copy()
     once = condition(rule, [made])
     assert len(once) == 2
     assert all(frame.dtype == np.float32 for frame in once)
+    if rule != "hounsfield":
+        assert 0 <= min(frame.min() for frame in once) <= max(frame.max() for frame in once) <= 1
     np.testing.assert_array_equal(made.pixels, values)
     np.testing.assert_array_equal(condition(rule, [made]), once)

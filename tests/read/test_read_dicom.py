@@ -103,7 +103,7 @@ def test_palette_colours_are_looked_up(write, syntax, depth) -> None:
     assert np.array_equal(image.pixels[0], table[np.clip(stored.astype(int) - 2, 0, 3)])
 
 
-def test_padding_of_ct_becomes_the_lowest_real_value(write) -> None:
+def test_padding_becomes_the_darkest_real_value(write) -> None:
     stored = SIGNED.copy()
     stored[:, 0] = -2000
     stored[:, 1] = -1990
@@ -113,7 +113,14 @@ def test_padding_of_ct_becomes_the_lowest_real_value(write) -> None:
     assert read_image(ranged).pixels.min() == stored[:, 2:].min()
     unsigned = write(stored, RescaleIntercept=0, edit=lambda dataset: dataset.add_new("PixelPaddingValue", "US", 63536))
     assert read_image(unsigned).pixels.min() == -1990
-    assert read_image(write(stored, Modality="MR", PixelPaddingValue=-2000)).pixels.min() == -2000
+    assert read_image(write(stored, Modality="MR", PixelPaddingValue=-2000)).pixels.min() == -1990
+    bright = read_image(write(stored, PhotometricInterpretation="MONOCHROME1", PixelPaddingValue=-2000))
+    assert (
+        bright.pixels[0, :, 0].tolist() == [stored.max()] * 20
+    )  # low values are shown bright, so the highest is black
+    assert (
+        read_image(write(np.full((4, 4), 7, np.int16), PixelPaddingValue=7)).pixels.min() == 7
+    )  # nothing else is there
 
 
 def test_geometry_and_facts(write) -> None:
@@ -137,7 +144,8 @@ def test_geometry_and_facts(write) -> None:
     assert image.spacing == header.spacing == (0.5, 0.75)
     assert (image.affine @ [2, 4, 0, 1]).tolist() == [10, -20 + 2 * 0.75, 30 - 4 * 0.5, 1]
     assert (image.affine @ [0, 0, 1, 1]).tolist() == [7, -20, 30, 1]  # the normal runs to the patient's right
-    assert header.position == -10
+    assert header.blocks[0].origin == (10, -20, 30)
+    assert header.blocks[0].orientation == (0, 1, 0, 0, 0, -1)
     assert (image.facts.modality, image.facts.body_part, image.facts.laterality) == ("CT", "CHEST", "L")
     assert [(window.centre, window.width, window.function) for window in image.facts.windows] == [
         (40, 400, "SIGMOID"),

@@ -68,6 +68,83 @@ def test_nifti_dimensions(tmp_path) -> None:
             read(path)
 
 
+TYPES = (np.uint8, np.int8, np.uint16, np.int16, np.uint32, np.int32, np.uint64, np.int64, np.float32, np.float64)
+
+
+@pytest.mark.parametrize("type_", TYPES)
+@pytest.mark.parametrize("kind", [nibabel.Nifti1Image, nibabel.Nifti2Image, nibabel.Nifti1Pair])
+def test_nifti_of_every_type(tmp_path, type_, kind) -> None:
+    voxels = (VOXELS // 10 + (60 if np.dtype(type_).kind == "u" else 0)).astype(type_)
+    path = tmp_path / ("v.hdr" if kind is nibabel.Nifti1Pair else "v.nii")
+    image = kind(voxels, AFFINE, dtype=type_)
+    image.header.set_slope_inter(1, 0)
+    nibabel.save(image, path)
+    read = read_image(path)
+    assert np.array_equal(read.pixels, voxels[::-1, ::-1].transpose(2, 1, 0).astype(np.float32))
+    if np.dtype(type_).kind in "iu":
+        assert read.facts.value_range == (float(np.iinfo(type_).min), float(np.iinfo(type_).max))
+    else:
+        assert read.facts.value_range is None
+
+
+def test_nifti_in_colours(tmp_path) -> None:
+    stored = np.random.default_rng(1).integers(0, 256, (4, 5, 6, 3), dtype=np.uint8)
+    coloured = np.ascontiguousarray(stored).view([(name, "u1") for name in "RGB"])[..., 0]
+    nibabel.save(nibabel.Nifti1Image(coloured, AFFINE), tmp_path / "v.nii")
+    image = read_image(tmp_path / "v.nii")
+    assert image.unit == "RGB"
+    assert np.array_equal(image.pixels, stored[::-1, ::-1].transpose(2, 1, 0, 3))
+
+
+@pytest.mark.parametrize("name", ["scan", "scan.dcm", "scan.nii.png"])
+@pytest.mark.parametrize("zipped", [False, True])
+def test_nifti_under_any_name(tmp_path, name, zipped) -> None:
+    raw = nibabel.Nifti1Image(VOXELS, AFFINE).to_bytes()
+    (tmp_path / name).write_bytes(gzip.compress(raw) if zipped else raw)
+    assert read_headers(tmp_path / name)[0].kind == "nifti"
+    assert np.array_equal(read_image(tmp_path / name).pixels, VOXELS[::-1, ::-1].transpose(2, 1, 0))
+
+
+@pytest.mark.parametrize(("sform", "qform"), [(1, 0), (0, 1), (2, 1)])
+def test_nifti_by_either_matrix(tmp_path, sform, qform) -> None:
+    image = nibabel.Nifti1Image(VOXELS, AFFINE)
+    image.set_sform(AFFINE if sform else None, code=sform)
+    image.set_qform(AFFINE if qform else None, code=qform)
+    nibabel.save(image, tmp_path / "v.nii")
+    read = read_image(tmp_path / "v.nii")
+    assert np.array_equal(read.pixels, VOXELS[::-1, ::-1].transpose(2, 1, 0))
+    assert np.allclose(read.affine @ [3, 4, 0, 1], (AFFINE @ [0, 0, 0, 1]) * [-1, -1, 1, 1], atol=1e-5)
+    assert read.spacing == pytest.approx((0.75, 0.5))
+
+
+@pytest.mark.parametrize("suffixes", [(".hdr", ".img"), (".HDR", ".IMG"), ("", ".img")])
+def test_nifti_pairs_are_known_by_their_voxels(tmp_path, suffixes) -> None:
+    sources = []
+    for name, voxels in (("a", VOXELS), ("b", VOXELS[::-1].copy())):
+        nibabel.save(nibabel.Nifti1Pair(voxels, AFFINE), tmp_path / f"{name}.hdr")
+        for old, new in zip((".hdr", ".img"), suffixes, strict=True):
+            (tmp_path / f"{name}{old}").rename(tmp_path / f"{name}{new}")
+        image = read_image(tmp_path / f"{name}{suffixes[0]}")
+        assert np.array_equal(image.pixels, voxels[::-1, ::-1].transpose(2, 1, 0))
+        assert read_headers(tmp_path / f"{name}{suffixes[0]}")[0].frames == 6
+        sources.append(image.source)
+    assert (tmp_path / f"a{suffixes[0]}").read_bytes() == (tmp_path / f"b{suffixes[0]}").read_bytes()
+    assert sources[0] != sources[1]
+    (tmp_path / f"a{suffixes[1]}").unlink()
+    for read in (read_headers, read_image):
+        with pytest.raises(ReadError, match=r"without its \.img"):
+            read(tmp_path / f"a{suffixes[0]}")
+
+
+def test_nifti_with_holes(tmp_path) -> None:
+    voxels = VOXELS.astype(np.float32)
+    voxels[0, 0, 0] = np.nan
+    nibabel.save(nibabel.Nifti1Image(voxels, AFFINE), tmp_path / "v.nii")
+    pixels = read_image(tmp_path / "v.nii").pixels
+    assert pixels[0, 4, 3] == pixels.min() == voxels[~np.isnan(voxels)].min()
+    assert np.isfinite(pixels).all()
+
+
 @pytest.mark.parametrize("zipped", [False, True])
 def test_nifti_cut_short(tmp_path, zipped) -> None:
     path = tmp_path / "v.nii"
@@ -136,6 +213,19 @@ def test_archives_that_do_not_fit(tmp_path, arrays, words) -> None:
     np.savez(path, **arrays)
     with pytest.raises(ReadError, match=words):
         read_headers(path)
+
+
+def test_channels_of_an_archive(tmp_path) -> None:
+    path, grey = tmp_path / "set.npz", np.arange(2 * 5 * 6, dtype=np.float32).reshape(2, 5, 6)
+    np.savez(path, images=grey[..., None])
+    assert (read_headers(path)[0].frames, read_headers(path)[0].rows, read_headers(path)[0].columns) == (1, 5, 6)
+    assert np.array_equal(read_image(Source(path, "1")).pixels, grey[1:])
+    np.savez(path, images=np.repeat(grey[..., None], 4, axis=-1))
+    with pytest.raises(ReadError, match="shape"):
+        read_headers(path)
+    np.savez(path, images=np.full((1, 2, 2), np.nan))
+    with pytest.raises(ReadError, match="no pixel"):
+        read_image(Source(path, "0"))
 
 
 def test_zip_of_other_things_is_no_image(tmp_path) -> None:

@@ -6,49 +6,51 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 
 from hounsfield.cohort.grouping import Draft
-from hounsfield.read import Header
+from hounsfield.read import Header, Source
 
 # In which part an image is kept when it stands in several: what judges the model is not touched.
 KEEP_FIRST = {"test": 0, "calibration": 1, "validation": 2, "train": 3, None: 4}
 
 
-def drop_repeated_files(
-    headers: Sequence[Header], marks: Mapping[int, str]
-) -> tuple[list[Header], list[tuple[int, int]]]:
-    """Return (headers without repeated DICOM objects, pairs of (repeated, kept) indices).
+class Marks:
+    """Marks of content: two images with the same mark are the same image.
 
-    One SOPInstanceUID names one object (PS3.5 section 9), so a second file with it adds nothing.
+    A DICOM object has its SOPInstanceUID, which names one object (PS3.5 section 9). Others have a digest of their bytes
+    or values, as far as it was needed: a file whose size no other file has is like none of them.
     """
-    kept: dict[str, int] = {}
-    repeated: list[tuple[int, int]] = []
-    for index, header in enumerate(headers):
-        if header.kind != "dicom" or index not in marks:
-            continue
-        if marks[index] in kept:
-            repeated.append((index, kept[marks[index]]))
-        else:
-            kept[marks[index]] = index
-    gone = {index for index, _ in repeated}
-    return [header for index, header in enumerate(headers) if index not in gone], repeated
+
+    def __init__(self, digests: Mapping[Source, str | None] | None = None) -> None:
+        self._digests = digests or {}
+
+    def of(self, header: Header) -> str | None:
+        """Return the mark of an image, None where it is like no other."""
+        return header.sop_uid or self._digests.get(header.source)
 
 
-def repeated_cases(drafts: Sequence[Draft], marks: Mapping[tuple[str, str | None], str]) -> dict[int, tuple[int, str]]:
-    """Return index → (index of the case it repeats, reason) for cases that are one image with equal content.
+def drop_repeated_files(headers: Sequence[Header], marks: Marks) -> tuple[list[Header], list[Header]]:
+    """Return (headers without repeated DICOM objects, those that repeat one), the first of each kept."""
+    seen: set[str] = set()
+    kept: list[Header] = []
+    repeated: list[Header] = []
+    for header in headers:
+        mark = marks.of(header) if header.kind == "dicom" else None
+        (repeated if mark in seen else kept).append(header)
+        if mark is not None:
+            seen.add(mark)
+    return kept, repeated
 
-    Parameters
-    ----------
-    marks:
-        (path, member) → mark of the content.
-    """
+
+def repeated_cases(drafts: Sequence[Draft], marks: Marks) -> dict[int, tuple[int, str]]:
+    """Return index → (index of the case it repeats, reason) for cases that are one image with equal content."""
     alike: dict[str, list[int]] = defaultdict(list)
     for index, draft in enumerate(drafts):
-        source = draft.headers[0].source
-        mark = marks.get((str(source.path), source.member))
-        if len(draft.headers) == 1 and mark is not None:
+        mark = marks.of(draft.headers[0]) if len(draft.headers) == 1 else None
+        if mark is not None:
             alike[mark].append(index)
     found: dict[int, tuple[int, str]] = {}
     for group in alike.values():
-        found |= _repeats(drafts, sorted(group, key=lambda index: (KEEP_FIRST[drafts[index].split], index)))
+        if len(group) > 1:
+            found |= _repeats(drafts, sorted(group, key=lambda index: (KEEP_FIRST[drafts[index].split], index)))
     return found
 
 

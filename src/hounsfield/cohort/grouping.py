@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from hounsfield.cohort.classes import known_archive
 from hounsfield.cohort.labels import KEY_KINDS, LabelTable, normalised
 from hounsfield.errors import LabelError, UsageError
-from hounsfield.read import Header
+from hounsfield.read import Header, runs_of
 
 GIVEN_SPLITS = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
@@ -21,7 +23,10 @@ GIVEN_SPLITS = {
 
 @dataclass
 class Draft:
-    """A case before it gets a pseudonym: its headers in slice order, and what is known of it."""
+    """A case before it gets a pseudonym: its headers, and what is known of it.
+
+    `stacks`: frames of each volume, in order, once `slices.in_slice_order` has put the headers in theirs.
+    """
 
     identity: str
     headers: list[Header]
@@ -29,6 +34,7 @@ class Draft:
     label: str | None = None
     split: str | None = None
     facts: dict[str, str] = field(default_factory=dict)
+    stacks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -49,13 +55,14 @@ def key_index(headers: Sequence[Header], root: Path, table_folder: Path | None) 
     """Return key kind → key → the headers that have it. A stem that two files share is no key."""
     index: dict[str, dict[str, list[int]]] = {kind: defaultdict(list) for kind in KEY_KINDS}
     names, stems = Counter(_name(header) for header in headers), Counter(_stem(header) for header in headers)
+    bases = {root, table_folder} - {None}
     for number, header in enumerate(headers):
-        for base in {root, table_folder} - {None}:
+        for base in bases:
             relative = _relative(header, base)
             if relative is not None:
                 index["path"][relative].append(number)
-                folder = str(PurePosixPath(relative).parent)
-                if folder != ".":
+                folder = relative.rpartition("/")[0]
+                if folder:
                     index["folder"][folder].append(number)
         if names[_name(header)] == 1:
             index["path"].setdefault(_name(header), [number])
@@ -166,10 +173,8 @@ def slice_order(headers: Sequence[Header]) -> list[Header]:
         series[header.series_uid or ""].append(header)
     ordered: list[Header] = []
     for _, members in sorted(series.items(), key=lambda item: (item[1][0].study_date or "", item[0])):
-        placed = all(header.position is not None for header in members)
-        ordered += sorted(
-            members, key=lambda header: (header.position if placed else header.instance_number or 0, _sort_name(header))
-        )
+        found = runs_of(members)
+        ordered += [header for run in found.runs for header in run.headers] + [header for header, _ in found.aside]
     return ordered
 
 
@@ -236,10 +241,14 @@ def _given_split(name: str | None) -> str | None:
 
 def _relative(header: Header, base: Path | None) -> str | None:
     assert base is not None
-    try:
-        return header.source.path.resolve().relative_to(base.resolve()).as_posix()
-    except ValueError:
-        return None
+    # Both are without links already (see `walk`), so text is enough; resolving each path would ask the disk.
+    before, place = _before(base), header.source.path.as_posix()
+    return place[len(before) :] if place.startswith(before) else None
+
+
+@lru_cache(maxsize=8)
+def _before(base: Path) -> str:
+    return os.path.join(base.as_posix(), "")
 
 
 def _identity(header: Header, root: Path) -> str:
@@ -257,7 +266,7 @@ def _stem(header: Header) -> str:
 
 def stem_of(place: str) -> str:
     """Return a file's name without folders and extension (.nii.gz is one extension)."""
-    return re.sub(r"(\.nii)?\.[^.]*$", "", PurePosixPath(place).name)
+    return re.sub(r"(\.nii)?\.[^.]*$", "", place.rpartition("/")[2])
 
 
 def _sort_name(header: Header) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +12,8 @@ import polars as pl
 from hounsfield.cohort.classes import known_archive, order_labels
 from hounsfield.cohort.duplicates import drop_repeated_files, repeated_cases
 from hounsfield.cohort.grouping import Draft, Grouping, by_folder, by_table, key_index, stem_of
-from hounsfield.cohort.headers import Progress, Walk, content_marks, walk
+from hounsfield.cohort.headers import Progress, Say, Walk, tidy, walk
+from hounsfield.cohort.index import Aside
 from hounsfield.cohort.labels import existing, read_labels
 from hounsfield.cohort.place import Placement, place
 from hounsfield.cohort.pseudonyms import Pseudonyms, load_key
@@ -49,21 +50,29 @@ def scan(
     seed: int = 0,
     stated: Stated | None = None,
     key_file: Path | None = None,
+    run: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    say: Say | None = None,
 ) -> Cohort:
     """Read every header below `images`, join the labels, and split by patient.
 
     Parameters
     ----------
     images:
-        A folder of any depth, or one MedMNIST .npz, whose own splits are respected.
+        A folder of any depth; or one file: a zip or tar of images, a DICOMDIR, or a MedMNIST .npz, whose own splits are
+        respected.
     labelling:
         Where labels come from; without a table, from class-named folders or the archive.
     folds:
         0 for train / validation / calibration / test, or the number of folds (3 or more).
     stated:
         Centre, modality and body part, where neither files nor table name them.
+    run:
+        The run folder, whose private part keeps what was read: an interrupted scan goes on there, and a second one
+        reads only what is new or changed.
+    say:
+        Called with a sentence about what was found on the way, such as an index that cannot be used.
 
     Raises
     ------
@@ -71,9 +80,10 @@ def scan(
         If there are no images, no labels match, there is one class only, or too few patients to split.
     """
     how = labelling or Labelling()
-    found, grouping, put_aside, marks = _collect(images, how, workers, progress, labelled=True)
+    found = _walk(images, how, run, workers, progress, say)
+    grouping, put_aside = _group(found, how, labelled=True)
     labels, positive, sentence = order_labels((draft.label for draft in grouping.drafts), how.positive)
-    drafts, leaks = _without_duplicates(grouping, marks)
+    drafts, leaks = _without_duplicates(grouping, found)
     order_labels((draft.label for draft in drafts), how.positive)
     placement = place(drafts, folds=folds, seed=seed)
     about = About(
@@ -81,9 +91,11 @@ def scan(
         key_column=grouping.key_column, patients_from=grouping.patients_from, split_sentence=placement.sentence,
         folds=folds, seed=seed, notes=[sentence, *grouping.notes],
     )  # fmt: skip
-    return _assemble(
+    cohort = _assemble(
         found, grouping, drafts, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside, leaks
     )
+    tidy(found, run)
+    return cohort
 
 
 def scan_for_prediction(
@@ -94,8 +106,10 @@ def scan_for_prediction(
     *,
     stated: Stated | None = None,
     key_file: Path | None = None,
+    run: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    say: Say | None = None,
 ) -> Cohort:
     """Read a folder that a finished bundle is to predict: every case becomes test, labels are optional.
 
@@ -105,116 +119,145 @@ def scan_for_prediction(
         If there are no images, or the table holds labels that the bundle does not know.
     """
     how = labelling or Labelling()
-    folders = _class_folders(images) if how.table is None else set()
-    labelled = how.table is not None or bool(folders & set(labels)) or images.suffix == ".npz"
-    found, grouping, put_aside, marks = _collect(images, how, workers, progress, labelled=labelled)
+    found = _walk(images, how, run, workers, progress, say)
+    archive = all(header.kind == "npz" for header in found.headers)
+    labelled = how.table is not None or archive or not _class_folders(found).isdisjoint(labels)
+    grouping, put_aside = _group(found, how, labelled=labelled)
     strange = sorted({draft.label for draft in grouping.drafts if draft.label is not None} - set(labels))
     if strange:
         raise LabelError(
             f"the bundle does not know the label(s) {', '.join(strange[:5])}", where=how.table or images,
             fix=f"It knows: {', '.join(labels)}.",
         )  # fmt: skip
-    drafts, leaks = _without_duplicates(grouping, marks)
+    drafts, leaks = _without_duplicates(grouping, found)
     sentence = "not split: every case is predicted"
     about = About(
         unit=grouping.unit, labels=list(labels), positive=positive, label_column=grouping.label_column,
         key_column=grouping.key_column, patients_from=grouping.patients_from, split_sentence=sentence, notes=grouping.notes,
     )  # fmt: skip
     placement = Placement(["test"] * len(drafts), [None] * len(drafts), {}, sentence)
-    return _assemble(
+    cohort = _assemble(
         found, grouping, drafts, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside, leaks
     )
+    tidy(found, run)
+    return cohort
 
 
-Aside = list[tuple[str, str]]
-Marks = dict[tuple[str, str | None], str]
-
-
-def _collect(
-    images: Path, how: Labelling, workers: int | None, progress: Progress | None, *, labelled: bool
-) -> tuple[Walk, Grouping, Aside, Marks]:
+def _walk(
+    images: Path, how: Labelling, run: Path | None, workers: int | None, progress: Progress | None, say: Say | None
+) -> Walk:
     if how.table is not None:
         existing(how.table)  # before hours of reading headers, not after
     tables = [how.table] if how.table else []
-    found = walk(images, leave_out=tables, workers=workers, progress=progress)
+    found = walk(images, leave_out=tables, run=run, workers=workers, progress=progress, say=say)
     if not found.headers:
-        reasons = "; ".join(f"{count}× {why}" for why, count in Counter(why for _, why in found.aside).most_common(3))
+        reasons = "; ".join(f"{count}× {why}" for why, count in Counter(one.why for one in found.aside).most_common(3))
         raise UsageError(f"no images among {len(found.aside)} files: {reasons}", where=images)
-    marks = content_marks(found.headers)
-    aside = [(_place(found, path), why) for path, why in found.aside]
+    return found
+
+
+def _group(found: Walk, how: Labelling, *, labelled: bool) -> tuple[Grouping, list[Aside]]:
+    """Return the draft cases, and everything that is no part of one."""
     archive = all(header.kind == "npz" for header in found.headers)
     if how.table is not None and not archive:
-        index = key_index(found.headers, found.root, how.table.parent)
+        beside = found.top or how.table.parent.resolve()
+        headers, aside = found.headers, found.aside
+        index = key_index(headers, found.root, beside)
         table = read_labels(how.table, index, key=how.key, label=how.label)
-        headers = found.headers
         if table.unit != "image":
-            headers, aside = _without_repeated_files(found, marks, aside)
-            index = key_index(headers, found.root, how.table.parent)
-        grouping = by_table(headers, index, table, found.root, how.patient_pattern)
-    else:
-        headers, aside = _without_repeated_files(found, marks, aside)
-        grouping = by_folder(headers, found.root, how.patient_pattern, labelled=labelled)
-        if how.table is not None:
-            grouping.notes.append("archives carry their own labels; the label table was not used")
-        if labelled and not grouping.drafts:
-            raise LabelError(
-                "no labels: there is no label table, and the images do not lie in class-named folders",
-                where=images, fix="Give a CSV with --labels.",
-            )  # fmt: skip
-    placed = {
-        (str(found.headers[index].source.path), found.headers[index].source.member): mark
-        for index, mark in marks.items()
-    }
-    return found, grouping, aside, placed
+            headers, aside = _without_repeated_files(found)
+            if len(headers) < len(found.headers):
+                index = key_index(headers, found.root, beside)
+        return by_table(headers, index, table, found.root, how.patient_pattern), aside
+    headers, aside = _without_repeated_files(found)
+    grouping = by_folder(headers, found.root, how.patient_pattern, labelled=labelled)
+    if how.table is not None:
+        grouping.notes.append("archives carry their own labels; the label table was not used")
+    if labelled and not grouping.drafts:
+        raise LabelError(
+            "no labels: there is no label table, and the images do not lie in class-named folders",
+            where=found.root, fix="Give a CSV with --labels.",
+        )  # fmt: skip
+    return grouping, aside
 
 
-def _without_repeated_files(found: Walk, marks: dict[int, str], aside: Aside) -> tuple[list[Header], Aside]:
-    headers, repeated = drop_repeated_files(found.headers, marks)
+def _without_repeated_files(found: Walk) -> tuple[list[Header], list[Aside]]:
+    headers, repeated = drop_repeated_files(found.headers, found.marks)
     why = "the same DICOM object (SOPInstanceUID), a second time"
-    return headers, aside + [(_place(found, found.headers[index].source.path), why) for index, _ in repeated]
+    return headers, [*found.aside, *(Aside(found.place(header.source.path), why) for header in repeated)]
 
 
-def _without_duplicates(grouping: Grouping, marks: Marks) -> tuple[list[Draft], dict[int, tuple[int, str]]]:
-    repeats = repeated_cases(grouping.drafts, marks)
+def _without_duplicates(grouping: Grouping, found: Walk) -> tuple[list[Draft], dict[int, tuple[int, str]]]:
+    repeats = repeated_cases(grouping.drafts, found.marks)
     return [draft for index, draft in enumerate(grouping.drafts) if index not in repeats], repeats
 
 
 def _assemble(
     found: Walk, grouping: Grouping, drafts: list[Draft], placement: Placement, about: About, names: Pseudonyms,
-    stated: Stated, aside: Aside, repeats: dict[int, tuple[int, str]],
+    stated: Stated, aside: list[Aside], repeats: dict[int, tuple[int, str]],
 ) -> Cohort:  # fmt: skip
-    kinds: dict[int, str] = {index: reason for index, reason in placement.quarantine.items()}
-    rows, crosswalk = [], []
+    rows, crosswalk = _Rows(SCHEMA), _Rows(CROSSWALK)
     for index, draft in enumerate(drafts):
-        row = _row(draft, found, names, stated) | {
-            "split": placement.splits[index], "fold": placement.folds[index], "quarantine": kinds.get(index),
-        }  # fmt: skip
-        rows.append(row)
-        crosswalk += _crosswalk(draft, row["case"], found, names)
+        keys = _crosswalk(crosswalk, draft, found, names)
+        split, fold = placement.splits[index], placement.folds[index]
+        rows.add(_row(draft, keys, names, stated), split=split, fold=fold, quarantine=placement.quarantine.get(index))
     away = [
         (grouping.drafts[index], f"{why}; it repeats {_case_of(grouping.drafts[first], names)}")
         for index, (first, why) in repeats.items()
     ]
     away += [(draft, "no label" if about.label_column else "not asked for") for draft in grouping.unlabelled]
-    quarantine = [(names.of("file", place), "file", "scan", why) for place, why in aside]
-    crosswalk += [_file_entry(names, place) for place, _ in aside]
     for draft, why in away:
-        rows.append(_row(draft, found, names, stated) | {"split": None, "fold": None, "quarantine": why})
-        crosswalk += _crosswalk(draft, rows[-1]["case"], found, names)
-    quarantine += [(str(row["case"]), "case", "scan", str(row["quarantine"])) for row in rows if row["quarantine"]]
-    put_aside = {place for place, _ in aside}
+        keys = _crosswalk(crosswalk, draft, found, names)
+        rows.add(_row(draft, keys, names, stated), split=None, fold=None, quarantine=why)
+    for one in aside:
+        crosswalk.add({"key": names.of("file", one.place), "path": found.location(one.place)})
+    table, places = rows.table(), crosswalk.table()
+    if places["key"].n_unique() < places.height:  # one place put aside for two reasons
+        places = places.unique("key", maintain_order=True)
+    return Cohort(table, about, _quarantine(grouping, table, aside, names), places, found.root)
+
+
+class _Rows:
+    """A table that grows by rows and is kept by columns: a hundred thousand rows are a few lists."""
+
+    def __init__(self, schema: Mapping[str, pl.DataType]) -> None:
+        self._schema = schema
+        self._columns: dict[str, list[object]] = {name: [] for name in schema}
+
+    def add(self, row: Mapping[str, object], **more: object) -> None:
+        for name, values in self._columns.items():
+            values.append(more[name] if name in more else row.get(name))
+
+    def table(self) -> pl.DataFrame:
+        return pl.DataFrame(self._columns, schema=self._schema)
+
+
+def _quarantine(grouping: Grouping, table: pl.DataFrame, aside: list[Aside], names: Pseudonyms) -> pl.DataFrame:
+    listed = _Rows(QUARANTINE)
+    for one in aside:
+        listed.add({"item": names.of("file", one.place), "kind": one.kind, "stage": "scan", "reason": one.why})
+    for case, why in table.filter(pl.col("quarantine").is_not_null()).select("case", "quarantine").iter_rows():
+        listed.add({"item": case, "kind": "case", "stage": "scan", "reason": why})
+    put_aside = _named_by({key for _, key in grouping.unmatched_rows}, aside)
     for number, key in grouping.unmatched_rows:
-        known = any(place == key or place.endswith(f"/{key}") or stem_of(place) == key for place in put_aside)
-        why = "its image is in quarantine" if known else "no image has this key"
-        quarantine.append((f"row {number} of the label table", "label", "scan", why))
-    table = pl.DataFrame(rows, schema=SCHEMA, orient="row")
-    return Cohort(
-        table, about, pl.DataFrame(quarantine, schema=QUARANTINE, orient="row"),
-        pl.DataFrame(crosswalk, schema=CROSSWALK, orient="row").unique("key", maintain_order=True), found.root.resolve(),
-    )  # fmt: skip
+        why = "its image is in quarantine" if key in put_aside else "no image has this key"
+        listed.add({"item": f"row {number} of the label table", "kind": "label", "stage": "scan", "reason": why})
+    return listed.table()
 
 
-def _row(draft: Draft, found: Walk, names: Pseudonyms, stated: Stated) -> dict[str, object]:
+def _named_by(keys: set[str], aside: list[Aside]) -> set[str]:
+    """Return the keys that name one of these places: its path, the end of its path, or its stem."""
+    found: set[str] = set()
+    for one in aside if keys else ():
+        found |= keys & {stem_of(one.place)}
+        end = one.place
+        while end:
+            found |= keys & {end}
+            end = end.partition("/")[2]
+    return found
+
+
+def _row(draft: Draft, keys: list[str], names: Pseudonyms, stated: Stated) -> dict[str, object]:
     first = draft.headers[0]
     facts = draft.facts
     known = known_archive(first.source.path.stem) if first.kind == "npz" else None
@@ -224,7 +267,7 @@ def _row(draft: Draft, found: Walk, names: Pseudonyms, stated: Stated) -> dict[s
         "patient": names.of("patient", draft.patient),
         "study": names.of("study", first.study_uid) if first.study_uid else None,
         "series": names.of("series", first.series_uid) if first.series_uid else None,
-        "files": [names.of("file", _source_place(found, header)) for header in draft.headers],
+        "files": keys,
         "frames": [header.frames for header in draft.headers],
         "modality": known.modality if known else first.modality or stated.modality,
         "body_part": known.body_part if known else first.body_part or stated.body_part,
@@ -240,33 +283,21 @@ def _row(draft: Draft, found: Walk, names: Pseudonyms, stated: Stated) -> dict[s
     }
 
 
-def _crosswalk(draft: Draft, case: object, found: Walk, names: Pseudonyms) -> list[dict[str, object]]:
-    return [
-        {
-            "key": names.of("file", _source_place(found, header)), "case": case,
-            "path": _place(found, header.source.path), "member": header.source.member, "patient_id": draft.patient,
+def _crosswalk(crosswalk: _Rows, draft: Draft, found: Walk, names: Pseudonyms) -> list[str]:
+    """Add the files of a case to the crosswalk; return their pseudonyms."""
+    case, keys = _case_of(draft, names), []
+    for header in draft.headers:
+        place, member = found.place(header.source.path), header.source.member
+        keys.append(names.of("file", f"{place}#{member}" if member else place))
+        crosswalk.add({
+            "key": keys[-1], "case": case, "path": found.location(place), "member": member, "patient_id": draft.patient,
             "study_uid": header.study_uid, "series_uid": header.series_uid,
-        }
-        for header in draft.headers
-    ]  # fmt: skip
-
-
-def _file_entry(names: Pseudonyms, place: str) -> dict[str, object]:
-    blank = dict.fromkeys(("case", "member", "patient_id", "study_uid", "series_uid"))
-    return {"key": names.of("file", place), "path": place, **blank}
+        })  # fmt: skip
+    return keys
 
 
 def _case_of(draft: Draft, names: Pseudonyms) -> str:
     return names.of("case", draft.identity)
-
-
-def _place(found: Walk, path: Path) -> str:
-    return path.relative_to(found.root).as_posix()
-
-
-def _source_place(found: Walk, header: Header) -> str:
-    place = _place(found, header.source.path)
-    return f"{place}#{header.source.member}" if header.source.member else place
 
 
 def _sex(text: str | None) -> str | None:
@@ -280,5 +311,6 @@ def _number(text: str | None) -> float | None:
         return None
 
 
-def _class_folders(images: Path) -> set[str]:
-    return {path.name for path in images.iterdir() if path.is_dir()} if images.is_dir() else set()
+def _class_folders(found: Walk) -> set[str]:
+    parts = (found.place(header.source.path).partition("/") for header in found.headers)
+    return {folder for folder, slash, _ in parts if slash}

@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Sequence
 
 import numpy as np
-from sklearn.model_selection import StratifiedGroupKFold
 
 from hounsfield.errors import SplitError
 
@@ -95,6 +94,8 @@ def _enough(people: np.ndarray, classes: np.ndarray, wanted: int, what: str, nam
 
 
 def _folds(people: np.ndarray, classes: np.ndarray, count: int, seed: int) -> np.ndarray:
+    from sklearn.model_selection import StratifiedGroupKFold  # large, and not needed while headers are read
+
     splitter = StratifiedGroupKFold(n_splits=count, shuffle=True, random_state=seed)
     result = np.zeros(len(people), dtype=np.int64)
     with warnings.catch_warnings():

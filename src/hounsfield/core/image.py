@@ -19,6 +19,30 @@ class VOIWindow:
     centre: float
     width: float
     function: WindowFunction = "LINEAR"
+    explanation: str | None = None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class VOITable:
+    """A VOI LUT of the file (DICOM PS3.3 C.11.2.1.1), used in place of a window.
+
+    `values` are float32 in [0, 1] (the table over the greatest value that its bits hold). A pixel of value `first` or
+    less takes values[0], `first` + 1 takes values[1], and so on; pixels past the end take the last.
+    """
+
+    first: float
+    values: np.ndarray
+    explanation: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """A box in pixels, `bottom` and `right` not included."""
+
+    top: int
+    left: int
+    bottom: int
+    right: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,7 +50,9 @@ class Facts:
     """What conditioning needs to know of one file, beside its pixels.
 
     `value_range` is the range that the file could have held (for 8-bit PNG 0 to 255), not the range that it uses.
-    `inverted` is true where low values are to be shown bright (MONOCHROME1, PS3.3 C.7.6.3.1.2).
+    `inverted` is true where low values are to be shown bright (MONOCHROME1, PS3.3 C.7.6.3.1.2, or a Presentation LUT
+    Shape of INVERSE, C.11.6). `regions` are the ultrasound regions that show tissue (2D or colour flow, PS3.3
+    C.8.5.5.1). `burned_in` is what the file says of text in its pixels (BurnedInAnnotation, C.7.6.1.1.2).
     """
 
     modality: str | None = None
@@ -35,6 +61,9 @@ class Facts:
     photometric: str | None = None
     inverted: bool = False
     windows: tuple[VOIWindow, ...] = ()
+    tables: tuple[VOITable, ...] = ()
+    regions: tuple[Region, ...] = ()
+    burned_in: bool | None = None
     value_range: tuple[float, float] | None = None
 
 
@@ -55,12 +84,12 @@ class Image:
     facts:
         Modality, body part, laterality, windows, photometric interpretation.
     source:
-        sha256 of the file's bytes (or of the array, for members of an archive).
+        sha256 of the file's bytes (or of the array, for members of an archive); None where it was not asked for.
     """
 
     pixels: np.ndarray
     unit: Unit
-    source: str
+    source: str | None
     spacing: tuple[float, float] | None = None
     affine: np.ndarray | None = None
     facts: Facts = field(default_factory=Facts)

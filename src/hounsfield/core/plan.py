@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any, Generic, Literal, TypeVar
+from typing import Annotated, Any, Generic, Literal, TypeVar, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from hounsfield.core import digest as digests
 from hounsfield.core import files
+from hounsfield.core.windows import by_name
 from hounsfield.errors import PlanError
 
 T = TypeVar("T")
@@ -27,6 +28,35 @@ class Decision(_Strict, Generic[T]):
 
     value: T
     reason: str = ""
+
+
+class WindowsDecision(Decision[list[tuple[float, float]]]):
+    """(centre, width) pairs. They may be written as names of `core.windows`; the reason then tells the names."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_become_numbers(cls, content: Any) -> Any:
+        if not isinstance(content, dict) or "value" not in content:
+            return content
+        pairs, told = by_name(content["value"])
+        return {**content, "value": pairs, "reason": f"asked for: {', '.join(told)}"} if told else content
+
+
+# What may be removed from an image before its rule sees it.
+Removal = Literal["border", "text", "marker"]
+
+
+def _listed(value: Any) -> Any:
+    """One word, or several with commas between, as they are written on a command line."""
+    return [item.strip() for item in value.split(",") if item.strip()] if isinstance(value, str) else value
+
+
+def _once(value: list[Removal]) -> list[Removal]:
+    """In one order and without repeats, so that equal plans have equal digests."""
+    return [name for name in get_args(Removal) if name in value]
+
+
+Removals = Annotated[list[Removal], BeforeValidator(_listed), AfterValidator(_once)]
 
 
 class Augmentation(_Strict):
@@ -87,8 +117,10 @@ class Plan(_Strict):
     labels: Decision[list[str]]
     positive: Decision[str | None]
     unit: Decision[Literal["HU", "arbitrary", "RGB"]]
+    # Bundles that were sealed before this decision existed removed nothing.
+    clean: Decision[Removals] = Decision(value=[], reason="nothing is removed unless asked")
     conditioning: Decision[str]
-    windows: Decision[list[tuple[float, float]]]
+    windows: WindowsDecision
     slices: Decision[int]
     size: Decision[tuple[int, int]]
     channels: Decision[int]

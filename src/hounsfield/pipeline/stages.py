@@ -82,7 +82,8 @@ def scan_stage(run: RunFolder, options: ScanOptions, machine: Machine, *, anew: 
     with run.timed("scan"):
         cohort = scan(
             options.images, options.labelling, folds=options.folds, seed=options.seed, stated=options.stated,
-            key_file=options.key_file, workers=machine.workers, progress=machine.reporter.bar("reading headers"),
+            key_file=options.key_file, run=run.path, workers=machine.workers,
+            progress=machine.reporter.bar("reading headers"), say=machine.reporter.say,
         )  # fmt: skip
     cohort.save(run.path)
     run.remember("scan", options.digest)
@@ -224,8 +225,9 @@ def external_stage(
     table = Labelling(table=own, patient_pattern=labelling.patient_pattern) if own else labelling
     with run.timed(f"external-{name}"):
         cohort = scan_for_prediction(
-            images, bundle.labels, bundle.positive, table, stated=Stated(site=name), key_file=key_file, workers=machine.workers,
-            progress=machine.reporter.bar("reading headers"),
+            images, bundle.labels, bundle.positive, table, stated=Stated(site=name), key_file=key_file,
+            run=run.external(name), workers=machine.workers, progress=machine.reporter.bar("reading headers"),
+            say=machine.reporter.say,
         )  # fmt: skip
         predictions, after = predict(
             bundle, cohort, "test", name=f"external-{name}", device=machine.device, workers=machine.workers,

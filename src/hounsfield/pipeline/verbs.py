@@ -23,7 +23,8 @@ from hounsfield.pipeline.run import External, run_all
 from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
 from hounsfield.plan import make_plan
 from hounsfield.predict import predict as predict_part
-from hounsfield.read import Source, read_image
+from hounsfield.read import Series, Source, read_image
+from hounsfield.read import read_series as read_volumes
 from hounsfield.report import write_report
 from hounsfield.train import train as train_bundle
 
@@ -33,6 +34,11 @@ Place = str | Path
 def read(path: Place, member: str | None = None) -> Image:
     """Read one file as an Image in physical values; `member` names an image inside an .npz, such as "train/12"."""
     return read_image(Source(Path(path), member))
+
+
+def read_series(images: Place | Sequence[Place]) -> Series:
+    """Read a folder (or files) as volumes in LPS; `.volumes` are Images, `.aside` lists what became none, with reasons."""
+    return read_volumes(Path(images) if isinstance(images, (str, Path)) else images)
 
 
 def scan(
@@ -54,7 +60,7 @@ def scan(
     """Scan a folder of images and join its labels; see `hounsfield.cohort.scan`. `out` also writes it as files."""
     cohort = scan_files(
         Path(images), Labelling(_path(labels), key, label, positive, patient_pattern), folds=folds, seed=seed,
-        stated=Stated(site, modality, body_part), key_file=_path(key_file),
+        stated=Stated(site, modality, body_part), key_file=_path(key_file), run=_path(out),
     )  # fmt: skip
     if out is not None:
         cohort.save(Path(out))

@@ -1,24 +1,21 @@
-"""What is known of body parts: windows for CT, and whether a mirrored image is still a possible patient."""
+"""What is known of body parts: which windows show them on CT, and whether a mirrored image is still a possible patient."""
 
 from __future__ import annotations
 
 import re
 
-# Customary diagnostic windows, (centre, width) in HU.
-WINDOWS: dict[str, tuple[float, float]] = {
-    "lung": (-600, 1500),
-    "mediastinum": (40, 400),
-    "bone": (400, 1800),
-    "brain": (40, 80),
-    "subdural": (75, 215),
-    "skull": (600, 2800),
-    "abdomen": (50, 400),
-    "liver": (80, 150),
-}
+# Body part → (pattern, the windows of its three channels). The first that matches counts.
 REGIONS: dict[str, tuple[str, tuple[str, str, str]]] = {
     "chest": (r"CHEST|THORAX|LUNG|HEART", ("lung", "mediastinum", "bone")),
     "head": (r"HEAD|BRAIN|SKULL", ("brain", "subdural", "skull")),
     "abdomen": (r"ABDOMEN|ABDO|PELVIS|LIVER|KIDNEY|ADRENAL", ("abdomen", "liver", "bone")),
+    "spine": (r"SPINE|SPINAL|VERTEBRA|SACRUM|COCCYX", ("spine", "soft tissue", "bone")),
+    "neck": (r"NECK|LARYNX|PHARYNX|THYROID|CAROTID", ("soft tissue", "angio", "bone")),
+    # The window of the temporal bone is the widest there is, and shows the inside of dense cortex.
+    "extremity": (
+        r"KNEE|HAND|WRIST|ANKLE|FOOT|HIP|SHOULDER|ELBOW|EXTREMITY|LEG|ARM|FINGER|FEMUR|TIBIA|HUMERUS|CALCANEUS",
+        ("soft tissue", "bone", "temporal bone"),
+    ),
 }
 
 # Paired parts: the mirror image of a left one looks like a right one, so a flip makes a possible patient.
@@ -28,7 +25,7 @@ SIDED = r"CHEST|THORAX|LUNG|HEART|ABDOMEN|ABDO|PELVIS|LIVER|KIDNEY|ADRENAL|HEAD|
 
 
 def region_of(body_part: str | None) -> str | None:
-    """Return chest, head or abdomen for a DICOM BodyPartExamined, else None."""
+    """Return the name in `REGIONS` for a DICOM BodyPartExamined, else None."""
     for name, (pattern, _) in REGIONS.items():
         if body_part and re.search(pattern, body_part.upper()):
             return name

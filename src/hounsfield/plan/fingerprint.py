@@ -16,7 +16,8 @@ from hounsfield.core.image import Image
 from hounsfield.errors import HounsfieldError, PlanError
 from hounsfield.prepare import case_files
 from hounsfield.prepare.case import evenly_spaced
-from hounsfield.read import Source, each, read_image
+from hounsfield.prepare.conditioning import looks_hounsfield
+from hounsfield.read import Source, each, kind_of, read_image
 
 SAMPLE = 24
 # Samples of air say nothing about the window that tissue needs; nor does the padding outside the scanner's circle.
@@ -25,7 +26,11 @@ AIR_HU = -900.0
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """What the planner knows of the training cases. Values come from a sample of them, counts from all."""
+    """What the planner knows of the training cases. Values come from a sample of them, counts from all.
+
+    `is_picture` says that the range which the files can hold means something: 8 bits, or a picture format. `kind` is what
+    most files are: dicom, nifti, raster or npz. `looks_hounsfield`: they have no unit, and most hold values like HU.
+    """
 
     unit: str
     modality: str | None
@@ -44,12 +49,16 @@ class Fingerprint:
     high: float
     seconds_per_frame: float
     frames_to_read: int
+    kind: str = "dicom"
+    looks_hounsfield: bool = False
 
 
 @dataclass(frozen=True)
 class _Look:
     unit: str
+    kind: str
     is_picture: bool
+    looks_hounsfield: bool
     low: float
     high: float
     frames: int
@@ -88,6 +97,8 @@ def fingerprint(cohort: Cohort, *, workers: int | None = None) -> Fingerprint:
         low=float(np.median([look.low for look in looks])), high=float(np.median([look.high for look in looks])),
         seconds_per_frame=float(np.median([look.seconds / look.frames for look in looks])),
         frames_to_read=int(cohort.usable["frames"].list.sum().sum()),
+        kind=Counter(look.kind for look in looks).most_common(1)[0][0],
+        looks_hounsfield=2 * sum(look.looks_hounsfield for look in looks) > len(looks),
     )  # fmt: skip
 
 
@@ -95,19 +106,24 @@ def _look(source: Source) -> _Look:
     started = time.perf_counter()
     image = read_image(source)
     seconds = time.perf_counter() - started
-    low, high = _tissue_range(image)
-    return _Look(image.unit, _is_picture(image), low, high, image.frames, seconds)
+    kind = kind_of(source.path) or ""
+    in_hu = looks_hounsfield([image])
+    low, high = _tissue_range(image, image.unit == "HU" or in_hu)
+    return _Look(image.unit, kind, _is_picture(image, kind), in_hu, low, high, image.frames, seconds)
 
 
-def _is_picture(image: Image) -> bool:
-    """Say whether the range that the file can hold means something: 8-bit grey, or a picture format."""
+def _is_picture(image: Image, kind: str) -> bool:
+    """Say whether the range that the file can hold means something: 8-bit grey, or a picture format.
+
+    The 16 bits of a DICOM or NIfTI file are a container, of which most scanners fill a part.
+    """
     found = image.facts.value_range
-    return found is not None and (found[1] - found[0] <= 255 or image.facts.modality is None)
+    return found is not None and (found[1] - found[0] <= 255 or kind in ("raster", "npz"))
 
 
-def _tissue_range(image: Image) -> tuple[float, float]:
+def _tissue_range(image: Image, in_hu: bool) -> tuple[float, float]:
     values = image.pixels[:, ::4, ::4].ravel()
-    if image.unit == "HU":
+    if in_hu:
         values = values[values > AIR_HU]
     if values.size == 0:
         return AIR_HU, 0.0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,7 @@ from hounsfield.models.weights import weights_file
 from hounsfield.plan import rules
 from hounsfield.plan.cost import measure_cost
 from hounsfield.plan.fingerprint import Fingerprint, fingerprint
-from hounsfield.prepare import recipe_of
+from hounsfield.prepare import RULES, recipe_of
 
 EPOCHS, PATIENCE = 20, 6
 LOSSES = ("cross-entropy", "focal")
@@ -44,7 +45,8 @@ def make_plan(
         `cross-entropy` or `focal`.
     decisions:
         Decisions that are already taken, by name (`{"backbone": "resnet50"}`); they are kept with the reason "asked
-        for", and the rules that follow from them follow. `loss` may be a name, `weights` a source or a file.
+        for", and the rules that follow from them follow. `loss` may be a name, `weights` a source or a file, `windows`
+        names, pairs, or `fitted`.
 
     Raises
     ------
@@ -90,9 +92,14 @@ def plan_from(
         "positive",
         Decision(value=found.positive, reason="see the cohort" if binary else "more than two classes have none"),
     )
-    decide("unit", Decision(value=found.unit, reason="what the files hold"))
+    found = replace(found, unit=decide("unit", rules.unit(found, chosen.get("conditioning"))))
+    decide("clean", Decision(value=[], reason="nothing is removed unless asked"))
     rule = decide("conditioning", rules.conditioning(found) if "conditioning" not in chosen else Decision(value=""))
-    decide("windows", rules.windows(found, rule))
+    if "windows" in chosen:
+        asked = rules.windows_asked_for(found, rule, chosen.pop("windows"))
+        decide("windows", _asked("windows", asked.value).model_copy(update={"reason": asked.reason}))
+    else:
+        decide("windows", rules.windows(found, rule))
     count = decide("slices", rules.slices(found))
     backbone = decide(
         "backbone", Decision(value=rules.BACKBONE, reason="small, fast on a CPU, and its weights install offline")
@@ -102,7 +109,7 @@ def plan_from(
     decide("channels", Decision(value=3, reason="what the backbone was pretrained with"))
     norm = {"mean": list(contract["mean"]), "std": list(contract["std"])}
     decide("normalisation", Decision(value=norm, reason="the backbone's own"))
-    decide("augmentation", rules.augmentation(found, side_free))
+    decide("augmentation", rules.augmentation(found, side_free, rule))
     weights = decide("weights", rules.weights(backbone))
     weights_file(backbone, weights)
     source = weights.source
@@ -146,13 +153,37 @@ def check_plan(plan: Plan) -> None:
     Raises
     ------
     PlanError
-        If the conditioning, the windows or the operating point are not possible.
+        If the conditioning, the windows or the operating point are not possible, or do not fit each other.
     """
     recipe_of(plan)
+    _check_unit(plan)
     try:
         parse_rule(plan.operating_point.value)
     except UsageError as error:
         raise PlanError(f"operating_point: {error.what}", fix=error.fix) from error
+
+
+def _check_unit(plan: Plan) -> None:
+    """Hounsfield units go through the rules that take them, and only these units through windows in HU."""
+    rule, unit = plan.conditioning.value, plan.unit.value
+    if unit == "HU" and not RULES[rule].takes_hu:
+        raise PlanError(
+            f"conditioning: the rule {rule!r} is not for Hounsfield units",
+            fix=f"Choose from: {', '.join(name for name, other in RULES.items() if other.takes_hu)}.",
+        )
+    if rule != "hounsfield":
+        # Twice the range of 0 to 1 is as far as a window on it can reach and still show something.
+        strange = [pair for pair in plan.windows.value if not (-1 <= pair[0] <= 2 and pair[1] <= 4)]
+        if strange:
+            raise PlanError(
+                f"windows: {list(strange[0])} is in Hounsfield units, and the rule {rule!r} gives values from 0 to 1",
+                fix="Give [[0.5, 1.0]].",
+            )
+    elif unit != "HU":
+        raise PlanError(
+            f"conditioning: the rule 'hounsfield' is for Hounsfield units, and the images are in {unit} ones",
+            fix="Choose another rule; NIfTI of CT must hold air (below -200 HU) to be believed.",
+        )
 
 
 def _asked(name: str, value: Any) -> Decision[Any]:
@@ -161,7 +192,8 @@ def _asked(name: str, value: Any) -> Decision[Any]:
         kind: Any = Plan.model_fields[name].annotation
         found: Decision[Any] = kind.model_validate({"value": value, "reason": ASKED})
     except ValidationError as error:
-        raise PlanError(f"{name}: {error.errors()[0]['msg']}", fix="Correct the value and run again.") from error
+        message = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise PlanError(f"{name}: {message}", fix="Correct the value and run again.") from error
     return found
 
 

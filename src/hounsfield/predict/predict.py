@@ -35,7 +35,8 @@ def load_network(bundle: Bundle, device: str = "auto") -> Network:
 
 def preparation_of(bundle: Bundle) -> Preparation:
     """Return what turns a case into the network's input, as the bundle has it."""
-    return Preparation(bundle.plan.conditioning.value, bundle.plan.slices.value, bundle.recipe)
+    plan = bundle.plan
+    return Preparation(plan.conditioning.value, plan.slices.value, bundle.recipe, tuple(plan.clean.value))
 
 
 def predict(

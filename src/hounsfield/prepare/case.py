@@ -31,6 +31,7 @@ class Preparation:
     conditioning: str
     slices: int
     recipe: Recipe
+    clean: tuple[str, ...] = ()
 
 
 def evenly_spaced(count: int, wanted: int) -> list[int]:
@@ -55,11 +56,11 @@ def conditioned_frames(files: CaseFiles, preparation: Preparation) -> list[np.nd
     starts = np.concatenate([[0], np.cumsum(files.frames)])
     images: dict[int, Image] = {}
     for owner in sorted({int(owners[frame]) for frame in chosen}):
-        image = read_image(files.sources[owner])
+        image = read_image(files.sources[owner], digest=False)
         if image.frames != files.frames[owner]:
             raise ReadError(f"the file holds {image.frames} frames, not the {files.frames[owner]} that its header said")
         images[owner] = image
-    frames = condition(preparation.conditioning, list(images.values()))
+    frames = condition(preparation.conditioning, list(images.values()), preparation.clean)
     offsets = _offsets(images)
     return [frames[offsets[int(owners[frame])] + frame - int(starts[owners[frame]])] for frame in chosen]
 

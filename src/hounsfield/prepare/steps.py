@@ -6,8 +6,11 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from hounsfield.core.recipe import Normalise, Pad, Recipe, Repeat, Resize, Step, Window
+
+_BLOCK = 16  # columns; the fastest of those tried for 512 → 224
 
 
 def apply(recipe: Recipe, frame: np.ndarray) -> np.ndarray:
@@ -50,6 +53,36 @@ def resize_operator(out: int, length: int) -> np.ndarray:
     return np.asarray(weights / weights.sum(axis=1, keepdims=True), dtype=np.float32)
 
 
+@lru_cache(maxsize=256)
+def _rows_operator(out: int, length: int) -> csr_array:
+    """The same operator without its zeros: of 512 weights in a row, some five count."""
+    return csr_array(resize_operator(out, length))
+
+
+@lru_cache(maxsize=256)
+def _column_blocks(out: int, length: int) -> list[tuple[slice, slice, np.ndarray]]:
+    """The operator for columns in blocks along its diagonal: (outputs, inputs they need, their weights transposed).
+
+    A sparse product wants the other axis first, and to turn the picture over twice takes longer than these few products.
+    """
+    operator = resize_operator(out, length)
+    blocks = []
+    for start in range(0, out, _BLOCK):
+        part = operator[start : start + _BLOCK]
+        used = np.flatnonzero(part.any(axis=0))
+        needed = slice(int(used[0]), int(used[-1]) + 1)
+        blocks.append((slice(start, start + len(part)), needed, np.ascontiguousarray(part[:, needed].T)))
+    return blocks
+
+
+def _resized(plane: np.ndarray, height: int, width: int) -> np.ndarray:
+    half = _rows_operator(height, plane.shape[0]) @ np.ascontiguousarray(plane)
+    result = np.empty((height, width), dtype=np.float32)
+    for outputs, needed, weights in _column_blocks(width, plane.shape[1]):
+        np.matmul(half[:, needed], weights, out=result[:, outputs])
+    return result
+
+
 def _planes(frame: np.ndarray) -> np.ndarray:
     frame = np.asarray(frame, dtype=np.float32)
     return frame[None] if frame.ndim == 2 else np.ascontiguousarray(np.moveaxis(frame, -1, 0))
@@ -63,8 +96,7 @@ def _apply(step: Step, planes: np.ndarray) -> np.ndarray:
             height, width = fitted_size(planes.shape[1], planes.shape[2], step)
             if (height, width) == planes.shape[1:]:
                 return planes
-            rows, columns = resize_operator(height, planes.shape[1]), resize_operator(width, planes.shape[2])
-            return rows @ planes @ columns.T
+            return np.stack([_resized(plane, height, width) for plane in planes])
         case Pad():
             return _pad(step, planes)
         case Repeat():

@@ -65,6 +65,7 @@ def decoder_table() -> list[dict[str, str | list[str] | bool]]:
     return rows
 
 
+@cache
 def require(syntax: str) -> None:
     """Check that pixels in a transfer syntax (its UID) can be decoded.
 
@@ -86,6 +87,7 @@ def require(syntax: str) -> None:
     raise ReadError(f"the transfer syntax is not supported: {name}", fix="Export the image uncompressed.")
 
 
+@cache
 def is_encapsulated(syntax: str) -> bool:
     """Return whether pixels lie in fragments (PS3.5 A.4); deflated data sets do not."""
     from pydicom.uid import UID

@@ -14,7 +14,39 @@ from hounsfield.read.trouble import plain_errors
 NOT_AN_IMAGE = "not an image: neither DICOM, PNG, JPEG, TIFF, NIfTI nor an .npz of arrays"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
+class Block:
+    """Frames of one file that follow each other in space: one volume, or one slice of a volume.
+
+    Attributes
+    ----------
+    frames:
+        How many; the blocks of a header add up to its frames, in their order.
+    orientation:
+        Direction cosines of a row and of a column (6 numbers), LPS, as the frames are turned by `read_image`; None
+        where the file states none, and then the block is a list of pictures and no volume.
+    origin:
+        LPS position (mm) of the centre of the first pixel of the first frame.
+    step:
+        From one frame to the next (mm, LPS); None for one frame, or where there is no position.
+    key:
+        What tells this block from others of its series, by name: echo time, b-value, time…
+    notes:
+        What was found and is exactly represented, such as a gantry tilt.
+    trouble:
+        Why several frames are no volume, in plain words; None where they are.
+    """
+
+    frames: int
+    orientation: tuple[float, ...] | None = None
+    origin: tuple[float, float, float] | None = None
+    step: tuple[float, float, float] | None = None
+    key: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
+    trouble: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Header:
     """One image of a file, as its header describes it. What the file does not say is None.
 
@@ -30,10 +62,12 @@ class Header:
         As in the file, not yet hashed; left out of the printed form.
     spacing:
         Millimetres between rows, and between columns.
-    position:
-        ImagePositionPatient projected on the normal of the slice, in mm (PS3.3 C.7.6.2); one frame only.
+    blocks:
+        Where the frames lie in the patient, block by block (`Block`); one block without a place for what has none.
     transfer_syntax:
         UID of the DICOM transfer syntax.
+    burned_in, view:
+        What BurnedInAnnotation (PS3.3 C.7.6.1.1.2) and ViewPosition (C.8.7.5) say.
     label, split:
         Only for members of an .npz: the label as text; "train", "validation" or "test".
     """
@@ -57,11 +91,13 @@ class Header:
     series_uid: str | None = field(default=None, repr=False)
     sop_uid: str | None = field(default=None, repr=False)
     spacing: tuple[float, float] | None = None
-    position: float | None = None
     instance_number: int | None = None
     transfer_syntax: str | None = None
     label: str | None = None
     split: str | None = None
+    blocks: tuple[Block, ...] = ()
+    burned_in: bool | None = None
+    view: str | None = None
 
 
 def read_headers(path: Path) -> list[Header]:

@@ -32,7 +32,7 @@ def kind_of(path: Path) -> Kind | None:
 
     DICOM is known by "DICM" at byte 128 (PS3.10 7.1), or, without a preamble, by a plausible first element of group
     0002 or 0008 in either byte order. NIfTI (plain or gzipped) is known by the size and magic of its header, an .npz
-    by being a zip archive that holds .npy members.
+    by the names in its zip directory (`holds_arrays`). An archive of images is no image itself: see `unpack`.
 
     Raises
     ------
@@ -48,7 +48,7 @@ def kind_of(path: Path) -> Kind | None:
     if head.startswith(_RASTER):
         return "raster"
     if head.startswith(b"PK\x03\x04"):
-        return "npz" if _holds_arrays(path) else None
+        return "npz" if holds_arrays(zip_names(path)) else None
     if head.startswith(b"\x1f\x8b"):
         return "nifti" if nifti_version(_unzipped_head(path)) else None
     if nifti_version(head):
@@ -79,12 +79,23 @@ def _unzipped_head(path: Path) -> bytes:
         return b""
 
 
-def _holds_arrays(path: Path) -> bool:
+def zip_names(path: Path) -> list[str]:
+    """Return the names in a zip's directory, folders left out; none where it is damaged or no zip."""
     try:
         with zipfile.ZipFile(path) as archive:
-            return any(name.endswith(".npy") for name in archive.namelist())
-    except (zipfile.BadZipFile, NotImplementedError, ValueError):
-        return False
+            return [name for name in archive.namelist() if not name.endswith("/")]
+    except (zipfile.BadZipFile, NotImplementedError, ValueError, struct.error):
+        return []
+
+
+def holds_arrays(names: list[str]) -> bool:
+    """Say whether the names in a zip are those of an .npz: arrays and nothing else, or the arrays that `npz` reads.
+
+    One stray .npy among a thousand DICOM files does not make an .npz.
+    """
+    arrays = [name for name in names if name.endswith(".npy")]
+    images = [name for name in arrays if name == "images.npy" or (name.endswith("_images.npy") and "/" not in name)]
+    return bool(images) or (bool(arrays) and len(arrays) == len(names))
 
 
 def _bare_dicom(head: bytes, size: int) -> bool:

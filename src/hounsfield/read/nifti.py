@@ -1,4 +1,4 @@
-"""NIfTI-1 and -2, plain or gzipped, turned to axial slices in radiological convention.
+"""NIfTI-1 and -2, plain, gzipped or as a pair of .hdr and .img, turned to axial slices in radiological convention.
 
 The voxel axes of a NIfTI file may run in any of 48 ways. They are permuted and flipped, never resampled, to the way
 nearest to LPS: columns run to the patient's left, rows to the back, frames to the head. So row 0 is anterior and the
@@ -8,6 +8,7 @@ patient's right is on the left of the picture, as a radiologist expects, whateve
 from __future__ import annotations
 
 import gzip
+import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ import numpy as np
 from hounsfield.core.digest import digest_file
 from hounsfield.core.image import Facts, Image, Unit
 from hounsfield.errors import ReadError
+from hounsfield.read.finite import finite
 from hounsfield.read.header import Header
 from hounsfield.read.kind import nifti_version
 from hounsfield.read.source import Source
@@ -48,21 +50,33 @@ def nifti_headers(path: Path) -> list[Header]:
         return [Header(kind="nifti", source=Source(path), frames=frames, rows=rows, columns=columns, spacing=spacing)]
 
 
+def nifti_digest(path: Path) -> str:
+    """Return the sha256 of a NIfTI image's bytes; of a pair, that of both files' digests.
+
+    Scans of one protocol often share their header to the last byte, so a pair's header alone says nothing of it.
+    """
+    whole = digest_file(path)
+    with path.open("rb") as file:
+        if not _is_pair(file.read(540)):
+            return whole
+    return hashlib.sha256(f"{whole}{digest_file(_voxels_of(path))}".encode()).hexdigest()
+
+
 def read_nifti(path: Path) -> Image:
     """Return a NIfTI volume as an Image of axial slices (frames, rows, columns), see the top of this module.
 
-    `scl_slope` and `scl_inter` are applied. The unit is "arbitrary": the format has no modality, and guessing HU from
-    the values would be wrong for some file. The affine is None where neither sform nor qform is set: then the header
-    does not say where the patient's left is.
+    `scl_slope` and `scl_inter` are applied, and NaN becomes the lowest value. The unit is "arbitrary": the format has
+    no modality, and guessing HU from the values would be wrong for some file. The affine is None where neither sform
+    nor qform is set: then the header does not say where the patient's left is.
 
     Raises
     ------
     ReadError
-        For what `nifti_headers` refuses, and where the data ends early.
+        For what `nifti_headers` refuses, where the data ends early, and where no voxel is a number.
     """
     from nibabel.orientations import apply_orientation
 
-    source = digest_file(path)
+    source = nifti_digest(path)
     with _opened(path) as image:
         shape = _shape(image)
         _check_type(image)
@@ -89,7 +103,7 @@ def read_nifti(path: Path) -> Image:
         pixels *= np.float32(slope)
     if unit != "RGB" and intercept != 0.0:
         pixels += np.float32(intercept)
-    return Image(pixels, unit, source, spacing, affine, Facts(value_range=value_range))
+    return Image(finite(pixels), unit, source, spacing, affine, Facts(value_range=value_range))
 
 
 @contextmanager
@@ -103,13 +117,27 @@ def _opened(path: Path) -> Iterator[Nifti1Pair]:
         head = file.read(540)
         file.seek(0)
         second = nifti_version(head) == 2
-        if head[344:347] == b"ni1" or head[4:7] == b"ni2":
-            if zipped or not path.with_suffix(".img").exists():
-                raise ReadError("a NIfTI header without its .img file", fix="Convert the pair to one .nii file.")
+        if _is_pair(head):
             pair = nibabel.Nifti2Pair if second else nibabel.Nifti1Pair
-            yield pair.from_filename(str(path.with_suffix(".hdr")))
+            with _voxels_of(path).open("rb") as voxels:
+                holders = {"header": nibabel.FileHolder(fileobj=file), "image": nibabel.FileHolder(fileobj=voxels)}
+                yield pair.from_file_map(holders)
         else:
             yield (nibabel.Nifti2Image if second else nibabel.Nifti1Image).from_stream(file)
+
+
+def _is_pair(head: bytes) -> bool:
+    return head[344:347] == b"ni1" or head[4:7] == b"ni2"
+
+
+def _voxels_of(path: Path) -> Path:
+    """Return the file that holds the voxels of a header."""
+    found = [place for suffix in (".img", ".IMG") if (place := path.with_suffix(suffix)) != path and place.is_file()]
+    with path.open("rb") as file:
+        zipped = file.read(2) == b"\x1f\x8b"
+    if zipped or not found:
+        raise ReadError("a NIfTI header without its .img file", fix="Convert the pair to one .nii file.")
+    return found[0]
 
 
 def _proxy(image: Nifti1Pair) -> ArrayProxy:
@@ -158,7 +186,7 @@ def _check_length(image: Nifti1Pair, path: Path) -> None:
     with path.open("rb") as file:
         if file.read(2) == b"\x1f\x8b":
             return
-    data = path if image.header["magic"].item()[:2] == b"n+" else path.with_suffix(".img")
+    data = path if image.header["magic"].item()[:2] == b"n+" else _voxels_of(path)
     expected = _proxy(image).offset + int(np.prod(image.shape)) * image.get_data_dtype().itemsize
     there = data.stat().st_size
     if there < expected:

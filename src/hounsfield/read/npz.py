@@ -14,15 +14,19 @@ from hounsfield.core.digest import digest_array
 from hounsfield.core.image import Facts, Image
 from hounsfield.errors import ReadError
 from hounsfield.read.archive import ArrayFile, array_file, array_names, load_array
+from hounsfield.read.finite import finite
 from hounsfield.read.header import Header
 from hounsfield.read.source import Source
 
+_MOST_CHANNELS = 4  # a volume of so few columns is none: the last axis holds channels
 _SPLITS = {"train": "train", "val": "validation", "validation": "validation", "test": "test"}
 _LAYOUT = "An .npz needs train_images (and val_images, test_images) with train_labels beside them, as in MedMNIST."
 
 
 def npz_headers(path: Path) -> list[Header]:
     """Return one header per image of an archive; (N, H, W), (N, H, W, 3) and volumes (N, D, H, W) are understood.
+
+    A last axis of 1 is the channel of a grey image, (N, H, W, 1). Colours come last: (N, 3, H, W) is three slices.
 
     Labels of one value per image become text; images without a labels array have none.
 
@@ -76,7 +80,10 @@ def read_member(source: Source) -> Image:
     except (EOFError, ValueError, zipfile.BadZipFile) as error:
         raise ReadError("the archive is damaged", where=source, fix="Copy or download it again.") from error
     coloured = stored.shape[-1] == 3 and stored.ndim > 2
-    pixels = stored.astype(np.float32)
+    if stored.shape[-1] == 1 and stored.ndim > 2:
+        stored = stored[..., 0]
+    with np.errstate(over="ignore"):  # a double beyond the range of float32 becomes infinite, and then the lowest value
+        pixels = finite(stored.astype(np.float32))
     if pixels.ndim == (3 if coloured else 2):
         pixels = pixels[np.newaxis]
     value_range: tuple[float, float] | None = None
@@ -104,8 +111,9 @@ def _frame_shape(file: ArrayFile) -> tuple[int, int, int]:
     """Return frames, rows and columns of each image of an array."""
     if file.dtype.kind not in "biuf":
         raise ReadError(f"an .npz whose images are of type {file.dtype.kind!r}, not numbers", fix=_LAYOUT)
-    shape = file.shape[1:-1] if file.shape[-1:] == (3,) and len(file.shape) > 3 else file.shape[1:]
-    if len(shape) not in (2, 3) or 0 in shape:
+    channels = file.shape[-1] if len(file.shape) > 3 and file.shape[-1] <= _MOST_CHANNELS else None
+    shape = file.shape[1:] if channels is None else file.shape[1:-1]
+    if len(shape) not in (2, 3) or 0 in shape or channels not in (None, 1, 3):
         raise ReadError(f"an .npz whose images have the shape {file.shape}", fix=_LAYOUT)
     rows, columns = shape[-2:]
     return (shape[0] if len(shape) == 3 else 1), rows, columns

@@ -1,9 +1,10 @@
-"""PNG, JPEG and TIFF through Pillow."""
+"""PNG, JPEG and TIFF: 8 bits through Pillow; 16-bit PNG through imagecodecs and deeper TIFF through tifffile."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,10 @@ import numpy as np
 from hounsfield.core.digest import digest_file
 from hounsfield.core.image import Facts, Image
 from hounsfield.errors import ReadError
+from hounsfield.read.finite import finite
 from hounsfield.read.header import Header
 from hounsfield.read.source import Source
+from hounsfield.read.tiff import deep_pixels, is_shallow, on_black, opened_tiff, page_size, turned
 
 if TYPE_CHECKING:
     from PIL.Image import Image as Picture
@@ -21,10 +24,17 @@ if TYPE_CHECKING:
 _FORMATS = ("PNG", "JPEG", "TIFF")
 _EXIF_ORIENTATION = 0x0112
 _SIDEWAYS = (5, 6, 7, 8)
-_PHOTOMETRIC = 262
-_WHITE_IS_ZERO = 0
-_BYTE = (0.0, 255.0)
-_WORD = (0.0, 65535.0)
+_BYTE, _WORD = 255.0, 65535.0
+_DEPTH_AT = 24  # in a PNG: signature, length and name of IHDR, width, height, and then the bits per sample
+
+
+@dataclass(frozen=True)
+class _Page:
+    """Pixels (height, width) or (height, width, 3), the greatest value of their type if it means something."""
+
+    pixels: np.ndarray
+    top: float | None = _BYTE
+    white_is_zero: bool = False
 
 
 def raster_headers(path: Path) -> list[Header]:
@@ -33,45 +43,108 @@ def raster_headers(path: Path) -> list[Header]:
     Raises
     ------
     ReadError
-        If Pillow does not know the file, or it is so large that it looks like a decompression bomb.
+        If the file is damaged or unknown, its pages differ in size, or it is so large that it looks like a
+        decompression bomb.
     """
-    with _opened(path) as picture:
-        sizes = [_turned_size(page) for page in _pages(picture)]
-        _check_sizes(sizes)
-        rows, columns = sizes[0]
-        return [Header(kind="raster", source=Source(path), frames=len(sizes), rows=rows, columns=columns)]
+    if _is_tiff(path):
+        with opened_tiff(path) as pages:
+            sizes = [page_size(page) for page in pages]
+    else:
+        with _opened(path) as picture:
+            sizes = [_turned_size(picture)]
+    _check_sizes(sizes)
+    rows, columns = sizes[0]
+    return [Header(kind="raster", source=Source(path), frames=len(sizes), rows=rows, columns=columns)]
 
 
 def read_raster(path: Path) -> Image:
-    """Return a raster file as an Image: grey ("arbitrary", 0–255 or 0–65535) or RGB (0–255).
+    """Return a raster file as an Image: grey ("arbitrary") or RGB.
 
-    The EXIF orientation is applied. A file in colours whose three channels are equal everywhere is grey, as most
-    exported radiographs are. 1 bit becomes 0 and 255. Transparency is laid on black, the background of a viewer; where
-    it is fully opaque that changes nothing. Pillow reduces 16-bit RGB to 8 bits. An animated PNG or a second picture
-    inside a JPEG is a preview or a variant, not a frame, and is left out.
+    Grey keeps the values of the file, its range that of the bits stored (0 to 255, 4095, 65535…), or None where they
+    are signed, floats or more than 16. RGB is 0 to 255 whatever its depth, as from DICOM; 16 bits become fractions and
+    lose nothing. RGB in floats stays as it is. 1, 2 and 4 bits are spread over 0 to 255.
+
+    The orientation tag is applied. A file in colours whose three channels are equal everywhere is grey, as most
+    exported radiographs are. Transparency is laid on black, the background of a viewer; where it is fully opaque that
+    changes nothing. White at zero is turned round for 8 bits and fewer; deeper, `facts.inverted` says it. NaN becomes
+    the lowest value. An animated PNG, a second picture inside a JPEG, and pages of a TIFF that are marked as
+    thumbnails or masks are previews or variants, not frames, and are left out.
 
     Raises
     ------
     ReadError
-        If the file is damaged, too large, in a mode that Pillow cannot decode, or has pages of different sizes.
+        If the file is damaged, too large, of a variant that cannot be decoded, or has pages of different sizes.
     """
     source = digest_file(path)
-    with _opened(path) as picture:
-        inverted = picture.mode.startswith(("I", "F")) and _white_is_zero(picture)
-        try:
-            decoded = [_pixels(page) for page in _pages(picture)]
-        except (OSError, SyntaxError) as error:
-            raise ReadError("the image is damaged or cut short", fix="Copy or export it again.") from error
-    _check_sizes([pixels.shape[:2] for pixels, _ in decoded])
-    ranges = {value_range for _, value_range in decoded}
-    if len(ranges) > 1:
+    pages = _tiff_pages(path) if _is_tiff(path) else [_picture_page(path)]
+    _check_sizes([page.pixels.shape[:2] for page in pages])
+    tops, inverted = {page.top for page in pages}, {page.white_is_zero for page in pages}
+    if len(tops) > 1 or len(inverted) > 1:
         raise ReadError("the pages of the file differ in depth", fix="Save each page as a file of its own.")
-    coloured = any(pixels.ndim == 3 for pixels, _ in decoded)
-    frames = np.stack([_with_channels(pixels) if coloured else pixels for pixels, _ in decoded]).astype(np.float32)
-    if coloured and np.array_equal(frames[..., 0], frames[..., 1]) and np.array_equal(frames[..., 0], frames[..., 2]):
-        frames, coloured = np.ascontiguousarray(frames[..., 0]), False
-    facts = Facts(inverted=inverted, value_range=ranges.pop())
+    top = tops.pop()
+    coloured = any(page.pixels.ndim == 3 for page in pages)
+    stored = np.stack([_with_channels(page.pixels) if coloured else page.pixels for page in pages])
+    if coloured and np.array_equal(stored[..., 0], stored[..., 1]) and np.array_equal(stored[..., 0], stored[..., 2]):
+        stored, coloured = stored[..., 0], False
+    with np.errstate(over="ignore"):  # a double beyond the range of float32 becomes infinite, and then the lowest value
+        frames = finite(np.ascontiguousarray(stored, dtype=np.float32))
+    if coloured and top not in (None, _BYTE):
+        frames *= np.float32(_BYTE / top)
+        top = _BYTE
+    facts = Facts(inverted=inverted.pop(), value_range=None if top is None else (0.0, top))
     return Image(frames, "RGB" if coloured else "arbitrary", source, facts=facts)
+
+
+def _is_tiff(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(2) in (b"II", b"MM")
+
+
+def _tiff_pages(path: Path) -> list[_Page]:
+    with opened_tiff(path) as pages:
+        _check_sizes([page_size(page) for page in pages])
+        if not all(is_shallow(page) for page in pages):
+            return [_Page(*deep_pixels(page)) for page in pages]
+        numbers = [page.index for page in pages]
+    with _opened(path) as picture:
+        return [_decoded(picture, number) for number in numbers]
+
+
+def _picture_page(path: Path) -> _Page:
+    with path.open("rb") as file:
+        head = file.read(_DEPTH_AT + 1)
+    with _opened(path) as picture:
+        if head.startswith(b"\x89PNG") and head[_DEPTH_AT:] == b"\x10":
+            return _deep_png(path, picture)
+        return _decoded(picture)
+
+
+def _deep_png(path: Path, picture: Picture) -> _Page:
+    """Decode 16 bits a sample, which Pillow cuts to 8 unless the picture is plain grey."""
+    import imagecodecs
+
+    try:
+        orientation = picture.getexif().get(_EXIF_ORIENTATION, 1)
+        pixels = np.asarray(imagecodecs.png_decode(path.read_bytes()))
+    except (imagecodecs.PngError, OSError, SyntaxError) as error:
+        raise _cut_short() from error
+    if pixels.ndim == 3 and pixels.shape[-1] in (2, 4):
+        pixels = on_black(pixels, _WORD)
+    if pixels.ndim == 3 and pixels.shape[-1] == 1:
+        pixels = pixels[..., 0]
+    return _Page(turned(pixels, orientation), _WORD)
+
+
+def _decoded(picture: Picture, number: int = 0) -> _Page:
+    try:
+        picture.seek(number)
+        return _Page(_pixels(picture))
+    except (OSError, SyntaxError, EOFError) as error:
+        raise _cut_short() from error
+
+
+def _cut_short() -> ReadError:
+    return ReadError("the image is damaged or cut short", fix="Copy or export it again.")
 
 
 @contextmanager
@@ -85,60 +158,45 @@ def _opened(path: Path) -> Iterator[Picture]:
         with path.open("rb") as file, pillow.open(file, formats=_FORMATS) as picture:
             yield picture
     except pillow.DecompressionBombError as error:
-        limit = 2 * (pillow.MAX_IMAGE_PIXELS or 0) // 1_000_000
-        raise ReadError(f"the image has more than {limit} million pixels", fix="Export it smaller.") from error
+        raise _too_large() from error
     except UnidentifiedImageError as error:
         raise ReadError(
             "the image is damaged or of a variant that Pillow cannot decode", fix="Save it as PNG."
         ) from error
 
 
-def _pages(picture: Picture) -> Iterator[Picture]:
-    for number in range(getattr(picture, "n_frames", 1) if picture.format == "TIFF" else 1):
-        picture.seek(number)
-        yield picture
-
-
-def _turned_size(page: Picture) -> tuple[int, int]:
-    """Return rows and columns after the EXIF orientation; for TIFF Pillow has swapped them already."""
-    columns, rows = page.size
-    sideways = page.format != "TIFF" and page.getexif().get(_EXIF_ORIENTATION) in _SIDEWAYS
-    return (columns, rows) if sideways else (rows, columns)
+def _turned_size(picture: Picture) -> tuple[int, int]:
+    """Return rows and columns after the EXIF orientation."""
+    columns, rows = picture.size
+    return (columns, rows) if picture.getexif().get(_EXIF_ORIENTATION) in _SIDEWAYS else (rows, columns)
 
 
 def _check_sizes(sizes: list[tuple[int, int]]) -> None:
+    from PIL import Image as pillow
+
     if len(set(sizes)) > 1:
         raise ReadError("the pages of the file differ in size", fix="Save each page as a file of its own.")
+    if pillow.MAX_IMAGE_PIXELS and sizes[0][0] * sizes[0][1] > 2 * pillow.MAX_IMAGE_PIXELS:
+        raise _too_large()
 
 
-def _pixels(page: Picture) -> tuple[np.ndarray, tuple[float, float] | None]:
-    """Return one page as (height, width) or (height, width, 3), and the range that its type allows."""
+def _too_large() -> ReadError:
+    from PIL import Image as pillow
+
+    limit = 2 * (pillow.MAX_IMAGE_PIXELS or 0) // 1_000_000
+    return ReadError(f"the image has more than {limit} million pixels", fix="Export it smaller.")
+
+
+def _pixels(picture: Picture) -> np.ndarray:
+    """Return a picture of at most 8 bits as (height, width) or (height, width, 3), 0 to 255."""
     from PIL import ImageOps
 
-    page.load()
-    page = ImageOps.exif_transpose(page)
-    mode = page.mode
-    if mode.startswith("I;16"):
-        return np.asarray(page).astype(np.uint16), _WORD
-    if mode in ("I", "F"):
-        # Older versions of Pillow open 16-bit PNG as 32-bit integers.
-        return np.asarray(page), _WORD if mode == "I" and page.format == "PNG" else None
-    if mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in page.info:
-        return _on_black(np.asarray(page.convert("RGBA"), dtype=np.float32)), _BYTE
-    if mode in ("1", "L"):
-        return np.asarray(page.convert("L")), _BYTE
-    return np.asarray(page.convert("RGB")), _BYTE
-
-
-def _on_black(pixels: np.ndarray) -> np.ndarray:
-    return np.round(pixels[..., :3] * (pixels[..., 3:] / 255.0))
+    picture.load()
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode in ("LA", "La", "PA", "RGBA", "RGBa") or "transparency" in picture.info:
+        return on_black(np.asarray(picture.convert("RGBA")), _BYTE)
+    return np.asarray(picture.convert("L" if picture.mode in ("1", "L") else "RGB"))
 
 
 def _with_channels(pixels: np.ndarray) -> np.ndarray:
     return pixels if pixels.ndim == 3 else np.repeat(pixels[..., np.newaxis], 3, axis=-1)
-
-
-def _white_is_zero(picture: Picture) -> bool:
-    """Pillow turns 1- and 8-bit TIFFs with white at zero round, but not deeper ones."""
-    found = getattr(picture, "tag_v2", {}).get(_PHOTOMETRIC)
-    return found == _WHITE_IS_ZERO

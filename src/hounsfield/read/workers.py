@@ -11,6 +11,7 @@ import os
 import pickle
 import signal
 import threading
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -21,24 +22,33 @@ from typing import Any, TypeVar
 
 from hounsfield.errors import HounsfieldError, ReadError, UsageError
 from hounsfield.read.source import Source
+from hounsfield.read.trouble import DAMAGED
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
+PATIENCE = 300.0  # seconds; the largest honest file of this field decodes in less
 _FEW = 8
 _AHEAD = 3  # tasks in flight per worker: one runs, the others wait, so that no worker stands idle
+
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMEXPR_NUM_THREADS")
 
 
 def each(
-    function: Callable[[Item], Result], items: Sequence[Item], *, workers: int | None = None, chunk: int = 1
+    function: Callable[[Item], Result],
+    items: Sequence[Item],
+    *,
+    workers: int | None = None,
+    chunk: int = 1,
+    seconds: float = PATIENCE,
 ) -> Iterator[tuple[int, Result | HounsfieldError]]:
     """Yield (index, result) for every item, in the order of the items, worked out in parallel.
 
     An item that fails yields a HounsfieldError in place of its result: the one that the function raised, or a ReadError
     for any other exception, for a result that cannot be sent back, and for a worker that died (a segmentation fault,
-    the system's out-of-memory killer). After a death the items in flight are tried again one at a time, so that only
-    the guilty one fails. Only a few items per worker are in flight, so memory does not grow with the list.
+    the system's out-of-memory killer) or was killed because it took too long. After a death the items in flight are
+    tried again one at a time, so that only the guilty one fails. Only a few items per worker are in flight, so memory
+    does not grow with the list.
 
     Parameters
     ----------
@@ -49,6 +59,9 @@ def each(
         protection against crashes.
     chunk:
         Items per task, where an item takes less than about a millisecond.
+    seconds:
+        The longest time that one item may take. The kernel ends the worker then (SIGALRM, setitimer(2)), so that even a
+        native decoder in an endless loop ends; without workers, and on Windows, there is no limit.
 
     Raises
     ------
@@ -65,18 +78,17 @@ def each(
         raise UsageError(
             "the function cannot be sent to worker processes", fix="Define it at the top level of a module."
         ) from error
-    return _stream(function, items, max(1, min(workers, len(items))), max(1, chunk))
+    return _stream(function, items, _Pool(max(1, min(workers, len(items))), seconds), max(1, chunk))
 
 
 def _stream(
-    function: Callable[[Item], Result], items: Sequence[Item], workers: int, chunk: int
+    function: Callable[[Item], Result], items: Sequence[Item], pool: _Pool, chunk: int
 ) -> Iterator[tuple[int, Result | HounsfieldError]]:
-    pool = _Pool(workers)
     waiting = iter([range(start, min(start + chunk, len(items))) for start in range(0, len(items), chunk)])
     flying: deque[tuple[range, Future[list[Any]]]] = deque()
     try:
         while True:
-            for indices in itertools.islice(waiting, workers * _AHEAD - len(flying)):
+            for indices in itertools.islice(waiting, pool.workers * _AHEAD - len(flying)):
                 flying.append((indices, pool.submit(function, [items[index] for index in indices])))
             if not flying:
                 return
@@ -102,17 +114,18 @@ def _stream(
 class _Pool:
     """A pool of processes that is made anew when it breaks."""
 
-    def __init__(self, workers: int) -> None:
+    def __init__(self, workers: int, seconds: float) -> None:
         # forkserver starts faster than spawn, and like it inherits no threads or locks of a process that has many.
         methods = multiprocessing.get_all_start_methods()
         self._context = multiprocessing.get_context("forkserver" if "forkserver" in methods else "spawn")
         self._started = self._context.Event()
-        self._workers = workers
+        self.workers = workers
+        self._seconds = seconds
         self._pool = self._make(workers)
 
     def submit(self, function: Callable[[Item], Result], batch: list[Item]) -> Future[list[Any]]:
         try:
-            return self._pool.submit(_run, function, batch)
+            return self._pool.submit(_run, function, batch, self._seconds)
         except BrokenProcessPool as error:  # broke since the last result was fetched: the same as a lost result
             lost: Future[list[Any]] = Future()
             lost.set_exception(error)
@@ -120,10 +133,16 @@ class _Pool:
 
     def alone(self, function: Callable[[Item], Result], item: Item) -> Result | HounsfieldError:
         """Run one suspect while nothing else runs, and leave a healthy pool behind."""
+        submitted = time.monotonic()
         try:
-            return self._pool.submit(_run, function, [item]).result()[0]
+            return self._pool.submit(_run, function, [item], self._seconds).result()[0]
         except BrokenProcessPool:
+            slow = time.monotonic() - submitted >= self._seconds
             self.renew()
+            if slow:
+                return ReadError(
+                    f"the file took longer than {self._seconds:g} s and was given up", where=_where(item), fix=DAMAGED
+                )
             return ReadError(
                 "the decoder crashed on this file", where=_where(item), fix="Leave it out, or export it uncompressed."
             )
@@ -139,7 +158,7 @@ class _Pool:
                 "or use workers=0.",
             )
         self._pool.shutdown(wait=True)
-        self._pool = self._make(self._workers)
+        self._pool = self._make(self.workers)
 
     def close(self) -> None:
         self._pool.shutdown(wait=True, cancel_futures=True)
@@ -150,8 +169,19 @@ class _Pool:
         )
 
 
-def _run(function: Callable[[Item], Result], batch: list[Item]) -> list[Result | HounsfieldError]:
-    return [_guarded(function, item) for item in batch]
+def _run(function: Callable[[Item], Result], batch: list[Item], seconds: float) -> list[Result | HounsfieldError]:
+    results = []
+    for item in batch:
+        _alarm(seconds)
+        results.append(_guarded(function, item))
+    _alarm(0)
+    return results
+
+
+def _alarm(seconds: float) -> None:
+    """Let the kernel end this process after so many seconds; 0 calls it off. Python code could not: the lock may be held."""
+    if hasattr(signal, "setitimer"):
+        signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def _guarded(function: Callable[[Item], Result], item: Item) -> Result | HounsfieldError:
@@ -177,6 +207,8 @@ def _where(item: object) -> object:
 def _start_worker(started: Any) -> None:
     """Set up a worker: one thread per library, Control-C left to the parent, and no life after the parent's."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    if hasattr(signal, "SIGALRM"):
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
     for name in _THREAD_VARIABLES:
         os.environ[name] = "1"  # for libraries loaded from here on
     try:

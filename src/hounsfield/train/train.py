@@ -87,7 +87,7 @@ def train(
     target = choose_device(device)
     tell = progress or (lambda *_: None)
     files.make_folder(run / "train")
-    preparation = Preparation(plan.conditioning.value, plan.slices.value, recipe_of(plan))
+    preparation = Preparation(plan.conditioning.value, plan.slices.value, recipe_of(plan), tuple(plan.clean.value))
     table = cohort.part("train", "validation")
     store = fill(
         run / "store", files_of(cohort, table), preparation, stored_channels(plan), workers=workers,

@@ -80,10 +80,10 @@ def measure(folder: Path, files: int) -> float:
     baseline = (before + pydicom_alone(images)) / 2  # before and after, in case the machine is shared
     second = scan(images, labels, run)
     interrupted = folder / "interrupted"
-    known, lost = kill_at_half(images, labels, interrupted)
+    done, known, lost = kill_at_half(images, labels, interrupted)
     resumed = scan(images, labels, interrupted)
     speed, reading = files / first.seconds, files / first.phases["headers"]
-    twice, total = known + resumed.read - files, lost + resumed.seconds
+    total = lost + resumed.seconds
     same = len({first.digest, second.digest, resumed.digest}) == 1
     rows = [
         ("pydicom alone, one process", f"{baseline:,.0f} files/s", f"twice {min(SAMPLE, files):,} of the files"),
@@ -94,7 +94,7 @@ def measure(folder: Path, files: int) -> float:
         ("peak memory afterwards", f"{first.peak['rest']:.0f} MB", "the workers are gone"),
         ("second scan, nothing changed", f"{second.seconds:.1f} s", f"{second.read} read, {first.seconds / second.seconds:.1f} × faster"),
         ("killed (SIGKILL), started again", f"{total:.1f} s", f"{total / first.seconds:.2f} × one scan"),
-        ("  known when killed, read again", f"{known:,}, {max(twice, 0):,}", f"{resumed.read:,} were left to read"),
+        ("  read when killed, read again", f"{done:,}, {done - known:,}", f"{resumed.read:,} were left to read"),
         ("all cohorts are the same", "yes" if same else "NO", first.digest[:12]),
     ]  # fmt: skip
     for name, value, note in rows:
@@ -155,16 +155,17 @@ def scan(images: Path, labels: Path, run: Path) -> Scanned:
     return Scanned(seconds, {"headers": told["headers"], "rest": told["rest"]}, told["read"], peak, told["digest"])
 
 
-def kill_at_half(images: Path, labels: Path, run: Path) -> tuple[int, float]:
-    """Kill a scan (SIGKILL) when about half of the files are known; return (files in its index, seconds lost)."""
+def kill_at_half(images: Path, labels: Path, run: Path) -> tuple[int, int, float]:
+    """Kill a scan (SIGKILL) when half of the files are read; return (files read, files in its index, seconds lost)."""
     import sqlite3
 
-    files = sum(1 for _ in images.rglob("*.dcm"))
+    files, done = sum(1 for _ in images.rglob("*.dcm")), 0
     started = time.perf_counter()
     process = begin(images, labels, run, subprocess.PIPE)
     assert process.stdout is not None
     for line in process.stdout:
-        if line.startswith("progress") and int(line.split()[1]) >= files // 2:
+        done = int(line.split()[1])
+        if done >= files // 2:
             break
     process.send_signal(signal.SIGKILL)
     process.wait()
@@ -173,13 +174,16 @@ def kill_at_half(images: Path, labels: Path, run: Path) -> tuple[int, float]:
     with sqlite3.connect(run / "private" / "index.sqlite") as index:
         (known,) = index.execute("SELECT count(*) FROM files WHERE state <> 'waiting'").fetchone()
     index.close()
-    return known, lost
+    return done, known, lost
 
 
 def begin(images: Path, labels: Path, run: Path, stdout: int) -> subprocess.Popen[str]:
     command = [sys.executable, __file__, "--child", str(images), str(labels), str(run)]
     key = {"HOUNSFIELD_KEY_FILE": str(run.parent / "project.key")}  # and not the key of whoever runs this
-    return subprocess.Popen(command, stdout=stdout, text=True, env=os.environ | key)
+    errors = (
+        subprocess.DEVNULL if stdout == subprocess.PIPE else None
+    )  # what a killed process leaves is cleaned up aloud
+    return subprocess.Popen(command, stdout=stdout, stderr=errors, text=True, env=os.environ | key)
 
 
 def memory(pid: int) -> tuple[float, int]:

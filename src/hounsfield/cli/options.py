@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 import yaml
 
 from hounsfield.errors import UsageError
 
+if TYPE_CHECKING:
+    from hounsfield.cohort import Looking
+
 Run = Annotated[Path, typer.Argument(help="The run folder.", metavar="RUN")]
-Images = Annotated[Path, typer.Argument(help="Folder of images (any depth), or one MedMNIST .npz.", metavar="IMAGES")]
+Images = Annotated[
+    Path,
+    typer.Argument(
+        help="Folder of images (any depth), a zip or tar of one, a DICOMDIR, or one MedMNIST .npz.", metavar="IMAGES"
+    ),
+]
 Labels = Annotated[
     Path | None, typer.Option("--labels", help="CSV with a key and a label column; else class-named folders.")
 ]
@@ -34,6 +42,12 @@ BodyPart = Annotated[
 ]
 KeyFile = Annotated[
     Path | None, typer.Option("--key-file", help="Secret key for pseudonyms; made where there is none.")
+]
+Uneven = Annotated[
+    str, typer.Option("--uneven", help="Slices that make no even volume: put them aside, or keep them as pictures.")
+]
+Artefacts = Annotated[
+    bool, typer.Option("--artefacts/--no-artefacts", help="Look for burned-in text, markers, lines and borders.")
 ]
 SideFree = Annotated[bool, typer.Option("--side-free", help="The label has no side: allow horizontal flips.")]
 LossName = Annotated[str, typer.Option("--loss", help="cross-entropy or focal; both weighted by the class balance.")]
@@ -96,3 +110,18 @@ def externals(pairs: list[str] | None) -> dict[str, Path]:
             raise UsageError(f"--external {pair!r} is not of the form NAME=FOLDER, with a name of its own")
         found[name] = Path(folder)
     return found
+
+
+def looking(uneven: str, artefacts: bool) -> Looking:
+    """Return how images are to be looked at.
+
+    Raises
+    ------
+    UsageError
+        If `uneven` is neither "aside" nor "keep".
+    """
+    from hounsfield.cohort import Looking
+
+    if uneven not in ("aside", "keep"):
+        raise UsageError(f"--uneven {uneven!r}", fix="Choose aside or keep.")
+    return Looking("keep" if uneven == "keep" else "aside", artefacts)

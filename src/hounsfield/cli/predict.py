@@ -25,6 +25,7 @@ def predict(
     labels: opt.Labels = None,
     label: opt.Label = None,
     patient_pattern: opt.PatientPattern = None,
+    uneven: opt.Uneven = "aside",
     key_file: opt.KeyFile = None,
     device: opt.Device = "auto",
     workers: opt.Workers = None,
@@ -42,5 +43,13 @@ def predict(
             written = RunFolder(model).predictions(part)
         else:
             labelling = Labelling(labels, None, label, None, patient_pattern)
-            written = predict_folder(model, images, out or Path("predictions.parquet"), labelling, machine, key_file)
+            written = predict_folder(
+                model,
+                images,
+                out or Path("predictions.parquet"),
+                labelling,
+                machine,
+                key_file,
+                opt.looking(uneven, artefacts=False),
+            )
     console.print(f"predictions: {written}", soft_wrap=True)

@@ -29,6 +29,8 @@ def run(
     site: opt.Site = None,
     modality: opt.Modality = None,
     body_part: opt.BodyPart = None,
+    uneven: opt.Uneven = "aside",
+    artefacts: opt.Artefacts = True,
     key_file: opt.KeyFile = None,
     side_free: opt.SideFree = False,
     loss: opt.LossName = "cross-entropy",
@@ -45,7 +47,9 @@ def run(
     from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
 
     labelling = Labelling(labels, key, label, positive, patient_pattern)
-    scanning = ScanOptions(images, labelling, Stated(site, modality, body_part), folds, seed, key_file)
+    scanning = ScanOptions(
+        images, labelling, Stated(site, modality, body_part), folds, seed, key_file, opt.looking(uneven, artefacts)
+    )
     planning = PlanOptions(side_free, loss, opt.decisions(set_, backbone, weights, seed))
     centres = {name: External(folder, labelling) for name, folder in opt.externals(external).items()}
     with Bars(console) as bars:

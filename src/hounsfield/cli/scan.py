@@ -20,17 +20,21 @@ def scan(
     site: opt.Site = None,
     modality: opt.Modality = None,
     body_part: opt.BodyPart = None,
+    uneven: opt.Uneven = "aside",
+    artefacts: opt.Artefacts = True,
     key_file: opt.KeyFile = None,
     workers: opt.Workers = None,
 ) -> None:
-    """Folder + labels → Cohort: headers, labels, quarantine, split by patient."""
+    """Folder + labels → Cohort: headers, labels, volumes, artefacts, quarantine, split by patient."""
     from hounsfield.cli.console import Bars
     from hounsfield.cohort import Labelling, Stated
     from hounsfield.pipeline.folder import RunFolder
     from hounsfield.pipeline.stages import Machine, ScanOptions, scan_stage
 
     labelling = Labelling(labels, key, label, positive, patient_pattern)
-    chosen = ScanOptions(images, labelling, Stated(site, modality, body_part), folds, seed, key_file)
+    chosen = ScanOptions(
+        images, labelling, Stated(site, modality, body_part), folds, seed, key_file, opt.looking(uneven, artefacts)
+    )
     with Bars(console) as bars:
         scan_stage(RunFolder(out), chosen, Machine(workers=workers, reporter=bars))
     console.print(f"cohort: {out / 'cohort.parquet'}, quarantine: {out / 'quarantine.csv'}", soft_wrap=True)

@@ -13,7 +13,7 @@ from pathlib import Path, PurePosixPath
 from hounsfield.cohort.classes import known_archive
 from hounsfield.cohort.labels import KEY_KINDS, LabelTable, normalised
 from hounsfield.errors import LabelError, UsageError
-from hounsfield.read import Header, runs_of
+from hounsfield.read import Header
 
 GIVEN_SPLITS = {
     "train": "train", "training": "train", "val": "validation", "valid": "validation", "validation": "validation",
@@ -98,15 +98,13 @@ def by_table(
     patients = _Patients(root, pattern)
     for key, members in grouped.items():
         facts = dict(table.covariates.get(key, {}))
-        draft = Draft(
-            key, slice_order(members), patients.of(members[0], facts.get("patient")), table.labels[key], None, facts
-        )
+        draft = Draft(key, members, patients.of(members[0], facts.get("patient")), table.labels[key], None, facts)
         draft.split = _given_split(facts.get("split") or members[0].split)
         drafts.append(draft)
     unmatched = [(row, key) for key, row in table.rows.items() if key not in groups]
     without = [draft for draft in drafts if draft.label is None]
     rest = [
-        Draft(identity, slice_order(members), patients.of(members[0], None))
+        Draft(identity, members, patients.of(members[0], None))
         for identity, members in _by_series(unlabelled, root).items()
     ]
     return Grouping(
@@ -142,7 +140,7 @@ def by_folder(headers: Sequence[Header], root: Path, pattern: str | None, *, lab
     # Folders say labels only where there is more than one class; a plain folder says nothing.
     drafts = []
     for identity, members in grouped.items():
-        draft = Draft(identity, slice_order(members), patients.of(members[0], None))
+        draft = Draft(identity, members, patients.of(members[0], None))
         if members[0].kind == "npz":
             draft.label, draft.split = _archive_label(members[0]), members[0].split
         elif labelled:
@@ -161,21 +159,6 @@ def by_folder(headers: Sequence[Header], root: Path, pattern: str | None, *, lab
         "labels in the archive" if archive else "folder names" if labelled else None, None, patients.sentence,
         [draft for draft in drafts if draft.label is None and labelled], [], [],
     )  # fmt: skip
-
-
-def slice_order(headers: Sequence[Header]) -> list[Header]:
-    """Order slices: series by series, along the slice normal where every slice has a position, else by number.
-
-    Position is the projection of ImagePositionPatient on the normal (PS3.3 C.7.6.2.1.1).
-    """
-    series: dict[str, list[Header]] = defaultdict(list)
-    for header in headers:
-        series[header.series_uid or ""].append(header)
-    ordered: list[Header] = []
-    for _, members in sorted(series.items(), key=lambda item: (item[1][0].study_date or "", item[0])):
-        found = runs_of(members)
-        ordered += [header for run in found.runs for header in run.headers] + [header for header, _ in found.aside]
-    return ordered
 
 
 def _by_series(headers: Sequence[Header], root: Path) -> dict[str, list[Header]]:
@@ -267,7 +250,3 @@ def _stem(header: Header) -> str:
 def stem_of(place: str) -> str:
     """Return a file's name without folders and extension (.nii.gz is one extension)."""
     return re.sub(r"(\.nii)?\.[^.]*$", "", place.rpartition("/")[2])
-
-
-def _sort_name(header: Header) -> str:
-    return f"{header.source.path}#{header.source.member}"

@@ -81,6 +81,12 @@ class Walk:
             slash = place.find("/", slash + 1)
         return place
 
+    def source(self, header: Header) -> Source:
+        """Return what can be opened for a header."""
+        if not self.unpacked:
+            return header.source
+        return Source(self.root / self.location(self.place(header.source.path)), header.source.member)
+
 
 def walk(
     images: Path,

@@ -1,4 +1,4 @@
-"""scan: a folder of images and a table of labels → Cohort. Headers only; nothing vanishes."""
+"""scan: a folder of images and a table of labels → Cohort. Nothing vanishes."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ from pathlib import Path
 
 import polars as pl
 
+from hounsfield.cohort.choosing import Chosen, Looking, Stated, choose, look_at
 from hounsfield.cohort.classes import known_archive, order_labels
-from hounsfield.cohort.duplicates import drop_repeated_files, repeated_cases
+from hounsfield.cohort.duplicates import drop_repeated_files
 from hounsfield.cohort.grouping import Draft, Grouping, by_folder, by_table, key_index, stem_of
 from hounsfield.cohort.headers import Progress, Say, Walk, tidy, walk
 from hounsfield.cohort.index import Aside
@@ -33,15 +34,6 @@ class Labelling:
     patient_pattern: str | None = None
 
 
-@dataclass(frozen=True)
-class Stated:
-    """What the user knows of all images and their files do not say. Pictures (PNG, JPEG) say neither."""
-
-    site: str | None = None
-    modality: str | None = None
-    body_part: str | None = None
-
-
 def scan(
     images: Path,
     labelling: Labelling | None = None,
@@ -49,13 +41,15 @@ def scan(
     folds: int = 0,
     seed: int = 0,
     stated: Stated | None = None,
+    looking: Looking | None = None,
     key_file: Path | None = None,
     run: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    look_progress: Progress | None = None,
     say: Say | None = None,
 ) -> Cohort:
-    """Read every header below `images`, join the labels, and split by patient.
+    """Read every header below `images`, join the labels, put slices in order, look for artefacts, and split by patient.
 
     Parameters
     ----------
@@ -68,9 +62,13 @@ def scan(
         0 for train / validation / calibration / test, or the number of folds (3 or more).
     stated:
         Centre, modality and body part, where neither files nor table name them.
+    looking:
+        What becomes of slices that make no volume, and whether pixels are looked at.
     run:
         The run folder, whose private part keeps what was read: an interrupted scan goes on there, and a second one
         reads only what is new or changed.
+    progress, look_progress:
+        Called with (done, total) while headers are read, and while pixels are looked at.
     say:
         Called with a sentence about what was found on the way, such as an index that cannot be used.
 
@@ -83,16 +81,19 @@ def scan(
     found = _walk(images, how, run, workers, progress, say)
     grouping, put_aside = _group(found, how, labelled=True)
     labels, positive, sentence = order_labels((draft.label for draft in grouping.drafts), how.positive)
-    drafts, leaks = _without_duplicates(grouping, found)
-    order_labels((draft.label for draft in drafts), how.positive)
-    placement = place(drafts, folds=folds, seed=seed)
+    how_to_look = looking or Looking()
+    chosen = choose(grouping.drafts, found.marks, found.source, how_to_look.uneven)
+    if how_to_look.artefacts:
+        chosen = look_at(chosen, found.source, stated or Stated(), run, workers, look_progress)
+    order_labels((draft.label for draft in chosen.drafts), how.positive)
+    placement = place(chosen.drafts, folds=folds, seed=seed)
     about = About(
         unit=grouping.unit, labels=labels, positive=positive, label_column=grouping.label_column,
         key_column=grouping.key_column, patients_from=grouping.patients_from, split_sentence=placement.sentence,
-        folds=folds, seed=seed, notes=[sentence, *grouping.notes],
+        folds=folds, seed=seed, notes=[sentence, *grouping.notes, *chosen.notes],
     )  # fmt: skip
     cohort = _assemble(
-        found, grouping, drafts, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside, leaks
+        found, grouping, chosen, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside
     )
     tidy(found, run)
     return cohort
@@ -105,10 +106,12 @@ def scan_for_prediction(
     labelling: Labelling | None = None,
     *,
     stated: Stated | None = None,
+    looking: Looking | None = None,
     key_file: Path | None = None,
     run: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
+    look_progress: Progress | None = None,
     say: Say | None = None,
 ) -> Cohort:
     """Read a folder that a finished bundle is to predict: every case becomes test, labels are optional.
@@ -129,15 +132,19 @@ def scan_for_prediction(
             f"the bundle does not know the label(s) {', '.join(strange[:5])}", where=how.table or images,
             fix=f"It knows: {', '.join(labels)}.",
         )  # fmt: skip
-    drafts, leaks = _without_duplicates(grouping, found)
+    how_to_look = looking or Looking()
+    chosen = choose(grouping.drafts, found.marks, found.source, how_to_look.uneven)
+    if how_to_look.artefacts:
+        chosen = look_at(chosen, found.source, stated or Stated(), run, workers, look_progress)
     sentence = "not split: every case is predicted"
     about = About(
         unit=grouping.unit, labels=list(labels), positive=positive, label_column=grouping.label_column,
-        key_column=grouping.key_column, patients_from=grouping.patients_from, split_sentence=sentence, notes=grouping.notes,
+        key_column=grouping.key_column, patients_from=grouping.patients_from, split_sentence=sentence,
+        notes=[*grouping.notes, *chosen.notes],
     )  # fmt: skip
-    placement = Placement(["test"] * len(drafts), [None] * len(drafts), {}, sentence)
+    placement = Placement(["test"] * len(chosen.drafts), [None] * len(chosen.drafts), {}, sentence)
     cohort = _assemble(
-        found, grouping, drafts, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside, leaks
+        found, grouping, chosen, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside
     )
     tidy(found, run)
     return cohort
@@ -187,34 +194,33 @@ def _without_repeated_files(found: Walk) -> tuple[list[Header], list[Aside]]:
     return headers, [*found.aside, *(Aside(found.place(header.source.path), why) for header in repeated)]
 
 
-def _without_duplicates(grouping: Grouping, found: Walk) -> tuple[list[Draft], dict[int, tuple[int, str]]]:
-    repeats = repeated_cases(grouping.drafts, found.marks)
-    return [draft for index, draft in enumerate(grouping.drafts) if index not in repeats], repeats
-
-
 def _assemble(
-    found: Walk, grouping: Grouping, drafts: list[Draft], placement: Placement, about: About, names: Pseudonyms,
-    stated: Stated, aside: list[Aside], repeats: dict[int, tuple[int, str]],
+    found: Walk, grouping: Grouping, chosen: Chosen, placement: Placement, about: About, names: Pseudonyms,
+    stated: Stated, aside: list[Aside],
 ) -> Cohort:  # fmt: skip
     rows, crosswalk = _Rows(SCHEMA), _Rows(CROSSWALK)
-    for index, draft in enumerate(drafts):
+    for index, draft in enumerate(chosen.drafts):
         keys = _crosswalk(crosswalk, draft, found, names)
-        split, fold = placement.splits[index], placement.folds[index]
-        rows.add(_row(draft, keys, names, stated), split=split, fold=fold, quarantine=placement.quarantine.get(index))
+        rows.add(
+            _row(draft, keys, names, stated), artefacts=chosen.seen[index], split=placement.splits[index],
+            fold=placement.folds[index], quarantine=placement.quarantine.get(index),
+        )  # fmt: skip
     away = [
-        (grouping.drafts[index], f"{why}; it repeats {_case_of(grouping.drafts[first], names)}")
-        for index, (first, why) in repeats.items()
+        (draft, why if first is None else f"{why}; it repeats {_case_of(first, names)}")
+        for draft, why, first in chosen.away
     ]
     away += [(draft, "no label" if about.label_column else "not asked for") for draft in grouping.unlabelled]
     for draft, why in away:
         keys = _crosswalk(crosswalk, draft, found, names)
-        rows.add(_row(draft, keys, names, stated), split=None, fold=None, quarantine=why)
+        rows.add(_row(draft, keys, names, stated), artefacts=None, split=None, fold=None, quarantine=why)
+    aside = aside + [Aside(found.place(header.source.path), why) for header, why in chosen.aside]
     for one in aside:
         crosswalk.add({"key": names.of("file", one.place), "path": found.location(one.place)})
-    table, places = rows.table(), crosswalk.table()
-    if places["key"].n_unique() < places.height:  # one place put aside for two reasons
-        places = places.unique("key", maintain_order=True)
-    return Cohort(table, about, _quarantine(grouping, table, aside, names), places, found.root)
+    table = rows.table()
+    return Cohort(
+        table, about, _quarantine(grouping, table, aside, names), crosswalk.table().unique("key", maintain_order=True),
+        found.root,
+    )  # fmt: skip
 
 
 class _Rows:
@@ -269,6 +275,7 @@ def _row(draft: Draft, keys: list[str], names: Pseudonyms, stated: Stated) -> di
         "series": names.of("series", first.series_uid) if first.series_uid else None,
         "files": keys,
         "frames": [header.frames for header in draft.headers],
+        "stacks": list(draft.stacks or (sum(header.frames for header in draft.headers),)),
         "modality": known.modality if known else first.modality or stated.modality,
         "body_part": known.body_part if known else first.body_part or stated.body_part,
         "laterality": first.laterality,

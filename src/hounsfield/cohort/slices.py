@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 
 from hounsfield.cohort.grouping import Draft
-from hounsfield.read import Header, runs_of, same_pictures
+from hounsfield.read import Header, Source, runs_of, same_pictures
 
-KEEP = "To use the slices as single pictures all the same: --uneven keep."
+Locate = Callable[[Header], Source]
 
 
 @dataclass(frozen=True)
@@ -22,7 +22,7 @@ class Ordered:
     notes: list[str] = field(default_factory=list)
 
 
-def in_slice_order(drafts: Sequence[Draft], *, keep_uneven: bool = False) -> Ordered:
+def in_slice_order(drafts: Sequence[Draft], locate: Locate, *, keep_uneven: bool = False) -> Ordered:
     """Order the slices of every case, series by series and volume by volume (`hounsfield.read.stacks`).
 
     A series whose slices are no volume (slices missing, uneven steps, unexplained repeats) is put aside; a case that loses
@@ -30,6 +30,8 @@ def in_slice_order(drafts: Sequence[Draft], *, keep_uneven: bool = False) -> Ord
 
     Parameters
     ----------
+    locate:
+        Where the file of a header lies.
     keep_uneven:
         Keep such slices, in the order of their positions, as pictures that belong together and are no volume.
     """
@@ -41,7 +43,7 @@ def in_slice_order(drafts: Sequence[Draft], *, keep_uneven: bool = False) -> Ord
         if len(draft.headers) == 1 and draft.headers[0].frames == 1:
             ordered.append(replace(draft, stacks=(1,)))
             continue
-        kept, stacks, lost, troubles, notes = _judged(draft.headers, keep_uneven)
+        kept, stacks, lost, troubles, notes = _judged(draft.headers, locate, keep_uneven)
         for note in notes:
             said[note] += 1
         if kept:
@@ -54,7 +56,7 @@ def in_slice_order(drafts: Sequence[Draft], *, keep_uneven: bool = False) -> Ord
 
 
 def _judged(
-    headers: Sequence[Header], keep_uneven: bool
+    headers: Sequence[Header], locate: Locate, keep_uneven: bool
 ) -> tuple[list[Header], list[int], list[tuple[Header, str]], list[str], list[str]]:
     """Return headers in order, frames per volume, files left out, the troubles met, and notes."""
     kept: list[Header] = []
@@ -63,7 +65,7 @@ def _judged(
     troubles: list[str] = []
     notes: list[str] = []
     for members in _series(headers):
-        found = runs_of(members, same_pictures(members))
+        found = runs_of(members, same_pictures([locate(header) for header in members]))
         aside += found.aside
         for run in found.runs:
             if run.trouble and not keep_uneven:

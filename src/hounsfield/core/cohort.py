@@ -18,6 +18,17 @@ from hounsfield.errors import UsageError
 
 SPLITS = ("train", "validation", "calibration", "test")
 
+# What was seen in a frame of a file (counted in the case), its box in fractions of height and width.
+ARTEFACT: dict[str, pl.DataType] = {
+    "kind": pl.String(),
+    "file": pl.Int64(),
+    "frame": pl.Int64(),
+    "top": pl.Float64(),
+    "left": pl.Float64(),
+    "bottom": pl.Float64(),
+    "right": pl.Float64(),
+    "score": pl.Float64(),
+}
 # `files` are keyed hashes too: a path may hold a name. Only the private crosswalk maps them back.
 SCHEMA: dict[str, pl.DataType] = {
     "case": pl.String(),
@@ -26,6 +37,7 @@ SCHEMA: dict[str, pl.DataType] = {
     "series": pl.String(),
     "files": pl.List(pl.String()),
     "frames": pl.List(pl.Int64()),
+    "stacks": pl.List(pl.Int64()),
     "modality": pl.String(),
     "body_part": pl.String(),
     "laterality": pl.String(),
@@ -36,6 +48,7 @@ SCHEMA: dict[str, pl.DataType] = {
     "rows": pl.Int64(),
     "columns": pl.Int64(),
     "spacing": pl.List(pl.Float64()),
+    "artefacts": pl.List(pl.Struct(ARTEFACT)),
     "label": pl.String(),
     "split": pl.String(),
     "fold": pl.Int64(),
@@ -81,7 +94,8 @@ class Cohort:
     Attributes
     ----------
     table:
-        Columns of `SCHEMA`. `split` is train, validation, calibration or test, and null for a case that the scan put
+        Columns of `SCHEMA`. `frames` counts per file, `stacks` per volume, both in slice order; `artefacts` is null where
+        nobody looked. `split` is train, validation, calibration or test, and null for a case that the scan put
         aside; `quarantine` gives the reason why a case is not used. With folds, every case that is not in a given test part is in train.
     quarantine:
         Everything put aside, files and label rows as well as cases: item, kind, stage, reason.

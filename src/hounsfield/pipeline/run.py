@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from hounsfield.cohort import Labelling
@@ -45,7 +45,8 @@ def run_all(
     if Cohort.load(run.path).part("test").height:
         stages.predict_stage(run, machine)
     for name, external in (externals or {}).items():
-        stages.external_stage(run, name, external.images, external.labelling, machine, options.key_file)
+        looking = replace(options.looking, artefacts=False)
+        stages.external_stage(run, name, external.images, external.labelling, machine, options.key_file, looking)
     stages.explain_stage(run, machine)
     try:
         stages.export_stage(run, machine)

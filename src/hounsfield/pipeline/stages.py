@@ -10,7 +10,7 @@ from typing import Any
 
 import polars as pl
 
-from hounsfield.cohort import Labelling, Stated, scan, scan_for_prediction
+from hounsfield.cohort import Labelling, Looking, Stated, scan, scan_for_prediction
 from hounsfield.core import files
 from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import Cohort
@@ -28,6 +28,9 @@ from hounsfield.predict import bundle_at, predict
 from hounsfield.report import write_report
 from hounsfield.train import train
 
+# What is only to be predicted is not looked at: its pixels are decoded once, for the prediction.
+UNSEEN = Looking(artefacts=False)
+
 
 @dataclass(frozen=True)
 class ScanOptions:
@@ -39,6 +42,7 @@ class ScanOptions:
     folds: int = 0
     seed: int = 0
     key_file: Path | None = None
+    looking: Looking = field(default_factory=Looking)
 
     @property
     def digest(self) -> str:
@@ -82,8 +86,9 @@ def scan_stage(run: RunFolder, options: ScanOptions, machine: Machine, *, anew: 
     with run.timed("scan"):
         cohort = scan(
             options.images, options.labelling, folds=options.folds, seed=options.seed, stated=options.stated,
-            key_file=options.key_file, run=run.path, workers=machine.workers,
-            progress=machine.reporter.bar("reading headers"), say=machine.reporter.say,
+            looking=options.looking, key_file=options.key_file, run=run.path, workers=machine.workers,
+            progress=machine.reporter.bar("reading headers"), look_progress=machine.reporter.bar("looking at pixels"),
+            say=machine.reporter.say,
         )  # fmt: skip
     cohort.save(run.path)
     run.remember("scan", options.digest)
@@ -183,15 +188,16 @@ def predict_stage(run: RunFolder, machine: Machine, part: str = "test") -> Predi
 
 
 def predict_folder(
-    place: Path, images: Path, out: Path, labelling: Labelling, machine: Machine, key_file: Path | None = None
-) -> Path:
+    place: Path, images: Path, out: Path, labelling: Labelling, machine: Machine, key_file: Path | None = None,
+    looking: Looking = UNSEEN,
+) -> Path:  # fmt: skip
     """Predict any folder of images with a bundle (or the bundle of a run folder) and write the table, Parquet or CSV."""
     machine.reporter.stage("predict")
     bundle = bundle_at(place)
     if out.suffix not in (".parquet", ".csv"):
         raise UsageError(f"predictions are written as .parquet or .csv, not {out.suffix!r}", where=out)
     cohort = scan_for_prediction(
-        images, bundle.labels, bundle.positive, labelling, key_file=key_file, workers=machine.workers,
+        images, bundle.labels, bundle.positive, labelling, looking=looking, key_file=key_file, workers=machine.workers,
         progress=machine.reporter.bar("reading headers"),
     )  # fmt: skip
     predictions, after = predict(
@@ -214,8 +220,9 @@ def predict_folder(
 
 
 def external_stage(
-    run: RunFolder, name: str, images: Path, labelling: Labelling, machine: Machine, key_file: Path | None
-) -> Predictions:
+    run: RunFolder, name: str, images: Path, labelling: Labelling, machine: Machine, key_file: Path | None,
+    looking: Looking = UNSEEN,
+) -> Predictions:  # fmt: skip
     """Scan another centre and predict it with the sealed bundle; nothing is refitted."""
     machine.reporter.stage(f"external centre {name}")
     if not name.replace("-", "").replace("_", "").isalnum():
@@ -225,7 +232,7 @@ def external_stage(
     table = Labelling(table=own, patient_pattern=labelling.patient_pattern) if own else labelling
     with run.timed(f"external-{name}"):
         cohort = scan_for_prediction(
-            images, bundle.labels, bundle.positive, table, stated=Stated(site=name), key_file=key_file,
+            images, bundle.labels, bundle.positive, table, stated=Stated(site=name), looking=looking, key_file=key_file,
             run=run.external(name), workers=machine.workers, progress=machine.reporter.bar("reading headers"),
             say=machine.reporter.say,
         )  # fmt: skip

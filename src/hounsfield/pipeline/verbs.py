@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-from hounsfield.cohort import Labelling, Stated, scan_for_prediction
+from hounsfield.cohort import Labelling, Looking, Stated, scan_for_prediction
 from hounsfield.cohort import scan as scan_files
 from hounsfield.core import Bundle, Cohort, Image, Plan, Predictions
 from hounsfield.errors import UsageError
@@ -20,7 +20,7 @@ from hounsfield.pipeline.demo import demo as demonstrate
 from hounsfield.pipeline.doctor import Finding
 from hounsfield.pipeline.doctor import doctor as look
 from hounsfield.pipeline.run import External, run_all
-from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
+from hounsfield.pipeline.stages import UNSEEN, Machine, PlanOptions, ScanOptions
 from hounsfield.plan import make_plan
 from hounsfield.predict import predict as predict_part
 from hounsfield.read import Series, Source, read_image
@@ -55,12 +55,15 @@ def scan(
     site: str | None = None,
     modality: str | None = None,
     body_part: str | None = None,
+    uneven: Literal["aside", "keep"] = "aside",
+    artefacts: bool = True,
     key_file: Place | None = None,
 ) -> Cohort:
     """Scan a folder of images and join its labels; see `hounsfield.cohort.scan`. `out` also writes it as files."""
     cohort = scan_files(
         Path(images), Labelling(_path(labels), key, label, positive, patient_pattern), folds=folds, seed=seed,
-        stated=Stated(site, modality, body_part), key_file=_path(key_file), run=_path(out),
+        stated=Stated(site, modality, body_part), looking=Looking(uneven, artefacts), key_file=_path(key_file),
+        run=_path(out),
     )  # fmt: skip
     if out is not None:
         cohort.save(Path(out))
@@ -87,7 +90,11 @@ def train(cohort: Cohort, plan: Plan, out: Place, *, device: str = "auto") -> Bu
 
 def predict(bundle: Bundle, images: Cohort | Place, part: str = "test", *, device: str = "auto") -> Predictions:
     """Predict a part of a cohort, or every image of a folder, through the sealed bundle."""
-    cohort = images if isinstance(images, Cohort) else scan_for_prediction(Path(images), bundle.labels, bundle.positive)
+    cohort = (
+        images
+        if isinstance(images, Cohort)
+        else scan_for_prediction(Path(images), bundle.labels, bundle.positive, looking=UNSEEN)
+    )
     return predict_part(bundle, cohort, part, device=device)[0]
 
 
@@ -129,6 +136,8 @@ def run(
     site: str | None = None,
     modality: str | None = None,
     body_part: str | None = None,
+    uneven: Literal["aside", "keep"] = "aside",
+    artefacts: bool = True,
     key_file: Place | None = None,
     side_free: bool = False,
     loss: str = "cross-entropy",
@@ -138,7 +147,15 @@ def run(
     """Do everything in order and return the path of the report; `external` maps a centre's name to its folder."""
     labelling = Labelling(_path(labels), key, label, positive, patient_pattern)
     externals = {name: External(Path(place), labelling) for name, place in (external or {}).items()}
-    options = ScanOptions(Path(images), labelling, Stated(site, modality, body_part), folds, seed, _path(key_file))
+    options = ScanOptions(
+        Path(images),
+        labelling,
+        Stated(site, modality, body_part),
+        folds,
+        seed,
+        _path(key_file),
+        Looking(uneven, artefacts),
+    )
     if seed:
         decisions.setdefault("seed", seed)
     return run_all(Path(out), options, PlanOptions(side_free, loss, decisions), Machine(device), externals).report

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -51,7 +52,7 @@ def raster_headers(path: Path) -> list[Header]:
             sizes = [page_size(page) for page in pages]
     else:
         with _opened(path) as picture:
-            sizes = [_turned_size(picture)]
+            sizes = [_turned_size(path, picture)]
     _check_sizes(sizes)
     rows, columns = sizes[0]
     return [Header(kind="raster", source=Source(path), frames=len(sizes), rows=rows, columns=columns)]
@@ -165,10 +166,27 @@ def _opened(path: Path) -> Iterator[Picture]:
         ) from error
 
 
-def _turned_size(picture: Picture) -> tuple[int, int]:
+def _turned_size(path: Path, picture: Picture) -> tuple[int, int]:
     """Return rows and columns after the EXIF orientation."""
     columns, rows = picture.size
+    # For a PNG, Pillow decodes all pixels to see whether an orientation follows them; most have none at all.
+    if picture.format == "PNG" and not _has_exif(path):
+        return rows, columns
     return (columns, rows) if picture.getexif().get(_EXIF_ORIENTATION) in _SIDEWAYS else (rows, columns)
+
+
+def _has_exif(path: Path) -> bool:
+    """Step over the chunks of a PNG, looking for eXIf, or text in which older software keeps the same."""
+    with path.open("rb") as file:
+        file.seek(8)
+        while len(head := file.read(8)) == 8:
+            length, kind = struct.unpack(">I4s", head)
+            if kind in (b"eXIf", b"zTXt", b"tEXt", b"iTXt"):
+                return True
+            if kind == b"IEND":
+                return False
+            file.seek(length + 4, 1)
+    return False
 
 
 def _check_sizes(sizes: list[tuple[int, int]]) -> None:

@@ -77,7 +77,7 @@ def read_series(images: Path | str | Iterable[Path | str | Source]) -> Series:
             aside.append((Source(path), error.what))
     volumes: list[Image] = []
     for group in by_series(headers):
-        found = runs_of(group, same=same_pictures(group))
+        found = runs_of(group, same=same_pictures([header.source for header in group]))
         aside += [(header.source, why) for header, why in found.aside]
         for run in found.runs:
             if run.trouble:
@@ -189,12 +189,12 @@ def _is_scout(header: Header) -> bool:
     return any(name == SCOUT for block in header.blocks for name, _ in block.key)
 
 
-def same_pictures(headers: Sequence[Header]) -> Same:
-    """Return a question for `runs_of`: do two of these headers stand for one and the same picture?"""
+def same_pictures(sources: Sequence[Source]) -> Same:
+    """Return a question for `runs_of`: do two of these files (by index) hold one and the same picture?"""
 
     def same(one: int, other: int) -> bool:
         try:
-            first, second = (picture_mark(headers[index].source) for index in (one, other))
+            first, second = (picture_mark(sources[index]) for index in (one, other))
         except HounsfieldError:
             return False
         return first == second

@@ -74,8 +74,10 @@ def write_slices(folder: Path, cut: Cut, *, modality: str = "MR", seed: int = 0)
     return values
 
 
-def write_enhanced(folder: Path, cut: Cut, *, modality: str = "MR", times: int = 1, seed: int = 0) -> np.ndarray:
-    """Write an enhanced object whose frames stand in shuffled order, and return its values (times, count, rows, columns)."""
+def write_enhanced(
+    folder: Path, cut: Cut, *, modality: str = "MR", times: int = 1, shuffled: bool = True, seed: int = 0
+) -> np.ndarray:
+    """Write an enhanced object, its frames in shuffled order, and return its values (times, count, rows, columns)."""
     rng = np.random.default_rng(seed)
     values = np.stack([stored(cut.count, seed + time) + 200 * time for time in range(times)])
     series = generate_uid(entropy_srcs=[folder.name, str(seed), "enhanced"])
@@ -95,7 +97,8 @@ def write_enhanced(folder: Path, cut: Cut, *, modality: str = "MR", times: int =
     place.RescaleSlope, place.RescaleIntercept = slope, intercept
     place.RescaleType = "HU" if modality == "CT" else "US"
     dataset.SharedFunctionalGroupsSequence = Items([shared])
-    order = rng.permutation(times * cut.count)
+    count = times * cut.count
+    order = rng.permutation(count) if shuffled else np.arange(count)
     dataset.PerFrameFunctionalGroupsSequence = Items(
         [_frame(cut, *divmod(int(place), cut.count), times=times) for place in order]
     )

@@ -10,13 +10,14 @@ import os
 import re
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 import nibabel
 import numpy as np
+import pyarrow
 import pytest
 from pydicom import dcmread
 
@@ -97,27 +98,39 @@ def canonical(voxels: np.ndarray, affine: np.ndarray, name: str) -> Volume:
     return Volume(image.get_fdata(), image.affine, name)
 
 
-def disagreement(one: Volume, other: Volume) -> str:
-    """Return in what two volumes differ, "" where they agree."""
+def disagreement(one: Volume, other: Volume, padding: float | None = None) -> str:
+    """Return in what two volumes differ, "" where they agree; what is `padding` in the other is not compared."""
     if one.voxels.shape != other.voxels.shape:
         return f"shape {one.voxels.shape} and {other.voxels.shape}"
-    most = np.abs(one.voxels - other.voxels).max()
+    difference = np.abs(one.voxels - other.voxels)
+    most = difference.max() if padding is None else difference[other.voxels != padding].max()
     if most > 2**-22 * np.abs(other.voxels).max():
         return f"voxels differ by up to {most:.4g}"
     apart = np.linalg.norm(one.corners() - other.corners(), axis=0).max()
     return f"corners are {apart:.3g} mm apart" if apart > FAR_MM else ""
 
 
+def padding_of(folder: Path) -> float | None:
+    """Return what a folder's first file calls padding, as a physical value: dcm2niix keeps it, we put air in its place."""
+    headers = [dcmread(path, stop_before_pixels=True, force=True) for path in sorted(folder.rglob("*.dcm"))[:1]]
+    if not headers or "PixelPaddingValue" not in headers[0]:
+        return None
+    value, top = int(headers[0].PixelPaddingValue), 2 ** int(headers[0].BitsAllocated)
+    if headers[0].PixelRepresentation and value >= top // 2:  # a signed value that is written as unsigned
+        value -= top
+    return float(value * headers[0].get("RescaleSlope", 1) + headers[0].get("RescaleIntercept", 0))
+
+
 def compare(program: str, folder: Path, tmp_path: Path) -> list[str]:
     """Return "" or the difference for each volume, time point by time point, in the order of both."""
-    theirs, (found, _) = converted(program, folder, tmp_path / "nifti"), ours(folder)
+    theirs, (found, _), padding = converted(program, folder, tmp_path / "nifti"), ours(folder), padding_of(folder)
     assert len(theirs) == len(found) > 0, f"{[volume.name for volume in theirs]} and {len(found)} of ours"
-    return [disagreement(one, other) for one, other in zip(found, theirs, strict=True)]
+    return [disagreement(one, other, padding) for one, other in zip(found, theirs, strict=True)]
 
 
 # --- real series -------------------------------------------------------------------------------------------------------
 
-# Folder → volumes that agree. Together 40 + 8 + 1; the head CT is below.
+# Folder → volumes that agree: all of 49. The head CT is below.
 REAL = {
     "mr-t1-sag": 1,
     "mr-epi/20180918GE/mr_0004": 10,
@@ -136,6 +149,47 @@ def test_real_series(data, program, tmp_path, name) -> None:
     assert compare(program, data / "dicom-series" / name, tmp_path) == [""] * REAL[name]
 
 
+# The same of dcmqi's examples, which are packed with zstandard: slices, and as "legacy converted enhanced" objects.
+PACKED = {
+    "paramaps/701-ADCb500": 1,
+    "segmentations/23x38x3/image": 1,
+    "segmentations/23x38x3/multiframe": 1,
+    "segmentations/24x38x3/image": 1,
+    "segmentations/24x38x3/multiframe": 1,
+    "segmentations/ct-3slice": 1,
+}
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_packed_series(data, program, tmp_path, name) -> None:
+    folder = tmp_path / "dicom"
+    folder.mkdir()
+    for path in (data / "dicom-conformance/dcmqi" / name).glob("*.zst"):
+        (folder / path.stem).write_bytes(pyarrow.input_stream(path, compression="zstd").read())
+    assert compare(program, folder, tmp_path) == [""] * PACKED[name]
+
+
+def test_enhanced_perfusion_map(data, program, tmp_path) -> None:
+    folder = tmp_path / "dicom"
+    folder.mkdir()
+    shutil.copy(data / "dicom-conformance/pydicom/eCT_Supplemental.dcm", folder)
+    assert compare(program, folder, tmp_path) == [""]
+
+
+def test_enhanced_object_without_a_place(data, program, tmp_path) -> None:
+    """emri_small.dcm has no positions: dcm2niix makes an affine up ("bogus spatial matrix"), we give none."""
+    folder = tmp_path / "dicom"
+    folder.mkdir()
+    shutil.copy(data / "dicom-conformance/pydicom/emri_small.dcm", folder)
+    (image,) = read_series(folder).volumes
+    assert image.affine is None
+    (theirs,) = converted(program, folder, tmp_path / "nifti")
+    voxels = image.pixels.transpose(2, 1, 0)
+    assert any(
+        np.array_equal(turned, theirs.voxels) for turned in (voxels, voxels[:, ::-1], voxels[::-1, ::-1], voxels[::-1])
+    )
+
+
 def test_tilted_head_ct_of_two_thicknesses(data, program, tmp_path) -> None:
     """28 slices, gantry tilted by 18.5°, 14 of them 4.4 mm apart and 14 another distance.
 
@@ -146,8 +200,9 @@ def test_tilted_head_ct_of_two_thicknesses(data, program, tmp_path) -> None:
     theirs, (found, aside) = converted(program, folder, tmp_path / "nifti"), ours(folder)
     assert (len(theirs), len(found), aside) == (1, 2, [])
     headers = [dcmread(path, stop_before_pixels=True) for path in folder.glob("*.dcm")]
-    joined, padding = np.concatenate([volume.voxels for volume in found], axis=2), headers[0].PixelPaddingValue
-    outside = theirs[0].voxels == padding * headers[0].RescaleSlope + headers[0].RescaleIntercept
+    joined = np.concatenate([volume.voxels for volume in found], axis=2)
+    outside = theirs[0].voxels == padding_of(folder)
+    assert outside.any()
     assert np.array_equal(joined[~outside], theirs[0].voxels[~outside])
     assert (joined[outside] >= theirs[0].voxels[~outside].min()).all()  # ours holds air where padding was
     assert np.allclose(found[0].affine[:3, 3], theirs[0].affine[:3, 3], atol=FAR_MM)
@@ -231,20 +286,65 @@ def test_two_series_in_one_folder(program, tmp_path, name) -> None:
 
 # --- enhanced objects --------------------------------------------------------------------------------------------------
 
+ENHANCED = ["axial, head first, supine", "axial, from the head down", "sagittal", "oblique, about all axes", "near 45°"]
+
+
+def truth(cut: Cut, values: np.ndarray, modality: str) -> Volume:
+    """Return what was written: no reader has touched it."""
+    affine = np.eye(4)
+    affine[:3, 0], affine[:3, 1] = np.array(cut.across) * cut.spacing[1], np.array(cut.down) * cut.spacing[0]
+    affine[:3, 2], affine[:3, 3] = cut.step, cut.origin
+    slope, intercept = (1, -1024) if modality == "CT" else (0.5, 3)
+    return canonical((values * slope + intercept).transpose(2, 1, 0), LPS_TO_RAS @ affine, "written")
+
 
 @pytest.mark.parametrize("modality", ["CT", "MR"])
-@pytest.mark.parametrize(
-    "name", ["axial, head first, supine", "axial, from the head down", "sagittal", "oblique, about all axes"]
-)
-def test_enhanced_object_with_shuffled_frames(program, tmp_path, name, modality) -> None:
+@pytest.mark.parametrize("name", ENHANCED)
+@pytest.mark.parametrize("shuffled", [False, True], ids=["in order", "shuffled"])
+def test_enhanced_object(program, tmp_path, name, modality, shuffled) -> None:
+    """dcm2niix of 2026 takes the slice step from the first and last frame of the file, shuffled or not: only its voxels
+    are compared then. Where the truth is known anyway, it is compared as well."""
     folder = tmp_path / "dicom"
-    write_enhanced(folder, CUTS[name], modality=modality)
-    assert compare(program, folder, tmp_path) == [""]
+    values = write_enhanced(folder, CUTS[name], modality=modality, shuffled=shuffled)
+    (found,), aside = ours(folder)
+    (theirs,) = converted(program, folder, tmp_path / "nifti")
+    assert aside == []
+    assert disagreement(found, truth(CUTS[name], values[0], modality)) == ""
+    if shuffled and _version(program) >= "v1.0.2023":
+        theirs = Volume(theirs.voxels, found.affine, theirs.name)
+    assert disagreement(found, theirs) == ""
 
 
-def test_enhanced_object_of_several_time_points(program, tmp_path) -> None:
-    if _version(program) < "v1.0.2023":
-        pytest.skip("this dcm2niix stacks the time points of such an object into one volume of all frames")
+def test_enhanced_object_of_several_time_points(tmp_path) -> None:
+    """Both versions of dcm2niix mix the time points of such an object (one 3D volume of all frames; 4D with a wrong step).
+
+    So it is compared with what was written.
+    """
     folder = tmp_path / "dicom"
-    write_enhanced(folder, CUTS["axial, head first, supine"], times=3)
-    assert compare(program, folder, tmp_path) == ["", "", ""]
+    values = write_enhanced(folder, CUTS["oblique, about all axes"], times=3)
+    found, aside = ours(folder)
+    assert aside == []
+    expected = [truth(CUTS["oblique, about all axes"], time, "MR") for time in values]
+    assert [disagreement(one, other) for one, other in zip(found, expected, strict=True)] == ["", "", ""]
+
+
+@pytest.mark.parametrize("name", CUTS)
+def test_phantoms_are_where_they_were_written(tmp_path, name) -> None:
+    """Without dcm2niix: against the truth."""
+    folder = tmp_path / "dicom"
+    values = write_slices(folder, CUTS[name])
+    (found,), aside = ours(folder)
+    assert (disagreement(found, truth(CUTS[name], values, "MR")), aside) == ("", [])
+
+
+def test_a_disagreement_is_noticed(tmp_path) -> None:
+    """The comparison itself can fail: a mirrored, a shifted and an upside-down volume are seen."""
+    cut = CUTS["oblique, about all axes"]
+    values = write_slices(tmp_path / "dicom", cut)
+    written = truth(cut, values, "MR")
+    assert disagreement(written, truth(cut, values[:, :, ::-1], "MR")).startswith("voxels differ")
+    assert disagreement(written, truth(cut, values[::-1], "MR")).startswith("voxels differ")
+    assert (
+        disagreement(written, truth(replace(cut, origin=(-40.0, 25.0, -59.9)), values, "MR"))
+        == "corners are 0.1 mm apart"
+    )

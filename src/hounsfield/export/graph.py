@@ -71,6 +71,7 @@ def metadata(bundle: Bundle) -> dict[str, str]:
         "positive": json.dumps(bundle.positive),
         "unit": bundle.plan.unit.value,
         "conditioning": bundle.plan.conditioning.value,
+        "clean": json.dumps(list(bundle.plan.clean.value)),
         "slices": str(bundle.plan.slices.value),
         "threshold": json.dumps(calibration.threshold),
         "operating_point": calibration.operating_point,

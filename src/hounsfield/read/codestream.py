@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import struct
 
+from hounsfield.errors import ReadError
+
 HEAD = 4096
 _NOT_FRAMES = frozenset((0xC4, 0xC8, 0xCC))
 _FRAME_MARKERS = frozenset(range(0xC0, 0xD0)) - _NOT_FRAMES | {0xF7}  # F7: JPEG-LS
@@ -14,8 +16,16 @@ _ALONE = frozenset((0x01, 0xD8, *range(0xD0, 0xD8)))
 
 
 def size_of(head: bytes) -> tuple[int, int] | None:
-    """Return rows and columns that a codestream states in its first bytes, or None where they do not say."""
+    """Return rows and columns that a codestream states in its first bytes, or None where they do not say.
+
+    Raises
+    ------
+    ReadError
+        If it is wrapped in boxes that are damaged.
+    """
     try:
+        if head[4:8] == b"jP  ":
+            head = _without_boxes(head)
         if head[:4] == b"\xff\x4f\xff\x51":
             width, height, left, top = struct.unpack_from(">4I", head, 8)
             return height - top, width - left
@@ -24,6 +34,27 @@ def size_of(head: bytes) -> tuple[int, int] | None:
     except struct.error:
         return None
     return None
+
+
+def _without_boxes(head: bytes) -> bytes:
+    """Return the codestream inside a JP2 file (ISO 15444-1 I.4), which DICOM does not allow and some writers leave.
+
+    Raises
+    ------
+    ReadError
+        For a box of impossible length: decoders have been seen to look for its end for ever.
+    """
+    position = 0
+    while position + 8 <= len(head):
+        length, kind = struct.unpack_from(">I4s", head, position)
+        if kind == b"jp2c":
+            return head[position + 8 :]
+        if length < 8:
+            raise ReadError(
+                "the compressed picture is damaged: a JP2 box without an end", fix="Copy or export it again."
+            )
+        position += length
+    return b""
 
 
 def _of_jpeg(head: bytes) -> tuple[int, int] | None:

@@ -31,15 +31,12 @@ _WANTED = (
     "ExtendedOffsetTable", "ExtendedOffsetTableLengths",
 )  # fmt: skip
 # Siemens' private header, for mosaics: up to three private creators of its group, and their element 10.
+_PIXEL_VRS = ("OB", "OW", "OF", "OD", "UN")  # PS3.5 A.2; another one is a damaged element, and the right one may follow
 _PRIVATE = (0x00290010, 0x00290011, 0x00290012, 0x00291010, 0x00291110, 0x00291210)
 
 
-def open_header(path: Path) -> tuple[FileDataset, usable.PixelElement | None]:
-    """Return the wanted elements of a file, read up to the pixels and no further, and where these lie.
-
-    The element keeps the file open as long as it lives.
-    """
-    file = path.open("rb")
+def open_header(file: BinaryIO, path: Path) -> tuple[FileDataset, usable.PixelElement | None]:
+    """Return the wanted elements of a file, read up to the pixels and no further, and where these lie in it."""
     found = elements.walk(file, wanted_tags())
     if found is not None:
         return found.dataset, _element(found, file, path.stat().st_size)
@@ -77,7 +74,7 @@ def _parse(file: BinaryIO, path: Path) -> tuple[FileDataset, usable.PixelElement
     size = path.stat().st_size
 
     def at_pixels(tag: int, vr: str | None, length: int) -> bool:
-        if tag in usable.PIXEL_TAGS:
+        if tag in usable.PIXEL_TAGS and (vr is None or vr in _PIXEL_VRS):
             start = file.tell()
             found.append(usable.PixelElement(length, size - start, usable.PIXEL_TAGS[tag], file, start))
         return bool(found)

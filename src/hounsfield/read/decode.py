@@ -74,14 +74,20 @@ def _whole(data: bytes, dataset: FileDataset, element: usable.PixelElement) -> F
 def _decode(dataset: FileDataset) -> np.ndarray:
     from pydicom.pixels import pixel_array
 
-    usable.transfer_syntax(dataset)
-    try:
-        return pixel_array(dataset)
-    except MemoryError:
-        raise
-    except Exception as error:
-        name = dataset.file_meta.TransferSyntaxUID.name
-        raise ReadError(
-            f"the pixels cannot be decoded ({name}; {type(error).__name__})",
-            fix="The compressed data is damaged or of a variant that no installed decoder knows: export it uncompressed.",
-        ) from error
+    syntax = usable.transfer_syntax(dataset)
+    for plugin in decoders.plugins_for(syntax):
+        try:
+            return pixel_array(dataset, decoding_plugin=plugin, allow_excess_frames=False)
+        except (MemoryError, KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as error:  # noqa: BLE001 — a panic of a decoder written in Rust is no Exception
+            failure = error
+    raise ReadError(
+        f"the pixels cannot be decoded ({dataset.file_meta.TransferSyntaxUID.name}; {_kind_of(failure)})",
+        fix="The compressed data is damaged or of a variant that no installed decoder knows: export it uncompressed.",
+    ) from failure
+
+
+def _kind_of(error: BaseException) -> str:
+    name = type(error).__name__
+    return name if name != "error" else "struct.error"

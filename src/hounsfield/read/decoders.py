@@ -27,6 +27,34 @@ _INSTALL = {
 }
 
 
+# pydicom's plugins in the order in which they are tried, where its own order is slow or dangerous: GDCM takes two cores
+# for JPEG 2000 and gets no further than others with one, and it ends the whole process on damaged JPEG streams. For JPEG-LS
+# it stays as the second: CharLS in pyjpegls refuses some files that it reads.
+_ORDER = {
+    "RLELossless": ("pylibjpeg", "pydicom"),
+    "JPEGBaseline8Bit": ("pillow", "pylibjpeg", "gdcm"),
+    "JPEGExtended12Bit": ("pillow", "imagecodecs", "pylibjpeg", "gdcm"),
+    "JPEGLSLossless": ("pyjpegls", "gdcm"),
+    "JPEGLSNearLossless": ("pyjpegls", "gdcm"),
+    "JPEG2000Lossless": ("pylibjpeg", "pillow", "gdcm"),
+    "JPEG2000": ("pylibjpeg", "pillow", "gdcm"),
+}
+# These are asked even where the ones before them failed; others only where those are not installed.
+_SECOND_TRY = frozenset(("JPEGLSLossless", "JPEGLSNearLossless", "JPEGExtended12Bit"))
+
+
+@cache
+def plugins_for(syntax: str) -> tuple[str, ...]:
+    """Return the plugins to try for a transfer syntax (its UID), the first first; "" stands for pydicom's own choice."""
+    for decoder in _decoders():
+        if syntax == decoder.UID:
+            there = decoder.available_plugins
+            known = tuple(name for name in _ORDER.get(decoder.UID.keyword, ()) if name in there)
+            if known:
+                return known if decoder.UID.keyword in _SECOND_TRY else known[:1]
+    return ("",)
+
+
 @cache
 def register() -> None:
     """Give pydicom our decoder for 12-bit JPEG, and keep GDCM's own messages off the screen. Once per process."""

@@ -28,13 +28,9 @@ def dicom_headers(path: Path) -> list[Header]:
     from pydicom import config
 
     # Values are converted when they are asked for, so the header is built while validation is off.
-    with config.disable_value_validation():
-        dataset, element = open_header(path)
-        try:
-            usable.check(dataset, element)
-        finally:
-            if element is not None:
-                element.file.close()
+    with config.disable_value_validation(), path.open("rb") as file:
+        dataset, element = open_header(file, path)
+        usable.check(dataset, element)
         return [_header(dataset, Source(path))]
 
 

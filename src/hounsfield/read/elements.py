@@ -8,7 +8,7 @@ well formed is left to pydicom, which knows the odd ways of old files: `walk` th
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, BinaryIO
 
@@ -51,6 +51,24 @@ class _NotPlain(Exception):
     """The file is not plainly well formed."""
 
 
+# Tag, VR (None where it is implicit), start and length of the element at a position.
+_Head = tuple[int, bytes | None, int, int]
+
+
+def _explicit_head(data: bytes, position: int) -> _Head:
+    group, element, vr, length = _EXPLICIT.unpack_from(data, position)
+    if vr in _SHORT:
+        return group << 16 | element, vr, position + 8, length
+    if vr not in _LONG:
+        raise _NotPlain
+    return group << 16 | element, vr, position + 12, _LENGTH.unpack_from(data, position + 8)[0]
+
+
+def _implicit_head(data: bytes, position: int) -> _Head:
+    group, element, length = _IMPLICIT.unpack_from(data, position)
+    return group << 16 | element, None, position + 8, length
+
+
 def walk(file: BinaryIO, wanted: Mapping[int, BaseTag]) -> Found | None:
     """Return the wanted elements of a DICOM file up to its pixels, or None where pydicom should look instead.
 
@@ -72,7 +90,7 @@ class _Walk:
         self._file = file
         self._data = file.read(_CHUNK)
         self._ended = len(self._data) < _CHUNK
-        self._implicit = False
+        self._head: Callable[[bytes, int], _Head] = _explicit_head  # of the file meta information (PS3.10 7.1)
 
     def run(self, wanted: Mapping[int, BaseTag]) -> Found:
         from pydicom.dataset import FileMetaDataset
@@ -89,9 +107,10 @@ class _Walk:
         syntax = bytes(meta[0x00020010].value or b"").decode("ascii").strip("\0 ") if 0x00020010 in meta else ""
         if not syntax or syntax in (_DEFLATED, _BIG):
             raise _NotPlain
-        self._implicit = syntax == _IMPLICIT_SYNTAX
+        implicit = syntax == _IMPLICIT_SYNTAX
+        self._head = _implicit_head if implicit else _explicit_head
         found, position = self._elements(position, None, wanted)
-        dataset = _data_set(found, self._implicit)
+        dataset = _data_set(found, implicit)
         dataset.file_meta = FileMetaDataset(meta)
         tag, start, size = self._pixels(position)
         return Found(dataset, tag, start, size)
@@ -112,7 +131,7 @@ class _Walk:
                         break
                     raise _NotPlain
                 data = self._data
-            tag, vr, start, length = head(position)
+            tag, vr, start, length = head(data, position)
             if tag <= last or (tag >> 16 == 2) != in_meta:
                 raise _NotPlain  # elements stand in rising order (PS3.5 7.1); a file that breaks it may break more
             if tag >= _FIRST_PIXELS and not in_meta:
@@ -136,18 +155,6 @@ class _Walk:
             position = stop
         return found, position
 
-    def _head(self, position: int) -> tuple[int, bytes | None, int, int]:
-        """Return tag, VR (None where implicit), start and length of the element at a position."""
-        if self._implicit:
-            group, element, length = _IMPLICIT.unpack_from(self._data, position)
-            return group << 16 | element, None, position + 8, length
-        group, element, vr, length = _EXPLICIT.unpack_from(self._data, position)
-        if vr in _SHORT:
-            return group << 16 | element, vr, position + 8, length
-        if vr not in _LONG:
-            raise _NotPlain
-        return group << 16 | element, vr, position + 12, _LENGTH.unpack_from(self._data, position + 8)[0]
-
     def _sequence_end(self, position: int, depth: int, inside: int) -> int:
         """Return where a sequence (or, for inside=1, an item) of undefined length ends, its delimiter included."""
         if depth > _DEPTH:
@@ -160,7 +167,7 @@ class _Walk:
                 return position + 8
             if inside:
                 self._more(position + 12)
-                tag, vr, start, length = self._head(position)
+                tag, vr, start, length = self._head(self._data, position)
                 if length != UNDEFINED:
                     position = start + length
                     continue
@@ -177,7 +184,7 @@ class _Walk:
     def _pixels(self, position: int) -> tuple[int | None, int, int]:
         if position >= len(self._data):
             return None, position, 0
-        tag, _, start, length = self._head(position)
+        tag, _, start, length = self._head(self._data, position)
         return tag, start, length
 
     def _need(self, size: int) -> None:

@@ -110,7 +110,8 @@ def runs_of(headers: Sequence[Header], same: Same | None = None) -> Runs:
         Whether the pixels of two headers (by index) are equal; asked where two slices claim one position.
     """
     singles = [index for index, header in enumerate(headers) if header.frames == 1]
-    runs = [_of_file(header) for header in headers if header.frames > 1]
+    films = [header for header in headers if header.frames > 1]
+    runs = [_of_file(header) for header in sorted(films, key=lambda one: (one.instance_number or 0, str(one.source)))]
     aside: list[tuple[Header, str]] = []
     places = [_place(headers[index]) for index in singles]
     compare = None if same is None else lambda one, other: same(singles[one], singles[other])

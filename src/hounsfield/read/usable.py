@@ -22,6 +22,7 @@ UNDEFINED = 0xFFFFFFFF
 _ITEM, _SEQUENCE_END = 0xE000FFFE, 0xE0DDFFFE  # group and element read as one little-endian number
 # A black picture packs a thousandfold; past this size and density a header is wrong, or made to fill the memory.
 _LARGE, _DENSEST = 2**28, 2_000
+_LONGEST_SIDE = 2**16 - 1  # Rows and Columns have 16 bits
 _RECOPY = "The file was cut short: copy or export it again."
 _NOT_ACQUIRED = "Only acquired images are used; it can stay in the folder."
 # Objects whose pixels are results and not what a scanner saw, by how their SOP class keyword starts or what it holds.
@@ -110,6 +111,7 @@ def check(dataset: FileDataset, element: PixelElement | None) -> PixelElement:
     syntax = transfer_syntax(dataset)
     decoders.require(syntax)
     bits = element.bits or tags.needed(dataset, "BitsAllocated")
+    _check_bits(bits, tags.whole(dataset, "BitsStored"), encapsulated=decoders.is_encapsulated(syntax))
     size = (rows * columns * samples * frames * bits + 7) // 8
     if decoders.is_encapsulated(syntax):
         if size > _LARGE and size > _DENSEST * element.available:
@@ -121,6 +123,14 @@ def check(dataset: FileDataset, element: PixelElement | None) -> PixelElement:
         halved = photometric == "YBR_FULL_422"  # two pixels share their colours (PS3.3 C.7.6.3.1.2)
         _check_length(element, size * (2 if halved else 3) // 3)
     return element
+
+
+def _check_bits(allocated: int, stored: int | None, *, encapsulated: bool) -> None:
+    """PS3.3 C.7.6.3 allows 1 bit or whole bytes; a decoder that is told anything else may write past its memory."""
+    if allocated not in (1, 8, 16, 32, 64) or (encapsulated and allocated > 32):
+        raise ReadError(f"the DICOM header states {allocated} bits allocated, which no image has")
+    if stored is not None and not 1 <= stored <= allocated:
+        raise ReadError(f"the DICOM header states {stored} bits stored of {allocated} allocated")
 
 
 def _check_object(dataset: FileDataset, element: PixelElement | None) -> PixelElement:
@@ -188,6 +198,8 @@ def _check_picture(head: bytes, size: tuple[int, int]) -> None:
     """A decoder takes its memory by the size that the picture itself states; it must be the header's."""
     stated = codestream.size_of(head)
     if stated is not None and stated != size:
+        if min(stated) < 1 or max(stated) > _LONGEST_SIDE:
+            raise ReadError("the compressed picture states an impossible size", fix=_RECOPY)
         raise ReadError(
             f"the compressed picture has {stated[0]}×{stated[1]} pixels, the header says {size[0]}×{size[1]}",
             fix=_RECOPY,

@@ -94,14 +94,10 @@ def to_physical(stored: np.ndarray, dataset: FileDataset, *, cells: bool) -> Val
 
 def rescales_of(dataset: FileDataset, frames: int) -> list[Rescale]:
     """Return the rescale of each frame: of its functional group in enhanced objects (C.7.6.16.2.9), else one for all."""
-    if not len(tags.items(dataset, "SharedFunctionalGroupsSequence")) and not _per_frame(dataset):
+    if not tags.has_functional_groups(dataset):
         return [_rescale(dataset)] * frames
     groups = [tags.functional_group(dataset, "PixelValueTransformationSequence", frame) for frame in range(frames)]
     return [_rescale(dataset if group is None else group) for group in groups]
-
-
-def _per_frame(dataset: FileDataset) -> bool:
-    return bool(len(tags.items(dataset, "PerFrameFunctionalGroupsSequence")))
 
 
 def _rescale(place: Dataset) -> Rescale:

@@ -232,6 +232,11 @@ def _reference(cohort: Cohort, plan: Plan, store: Store) -> dict[str, Any]:
 
 
 def _two_classes_left(table: pl.DataFrame, cohort: Cohort) -> None:
+    if table.is_empty():
+        reasons = cohort.table["quarantine"].drop_nulls().value_counts(sort=True)["quarantine"].head(3)
+        raise LabelError(
+            f"no case can be used: {'; '.join(reasons.to_list())}", fix="See quarantine.csv for all the reasons."
+        )
     for part in table["split"].unique():
         found = set(table.filter(pl.col("split") == part)["label"])
         missing = set(cohort.about.labels) - found

@@ -38,6 +38,7 @@ format: $(STAMP) ## sort imports and format
 	$(BIN)/ruff format .
 
 bench: $(STAMP) ## run the scripts in benchmarks/
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@for script in $(wildcard benchmarks/*.py); do echo "== $$script"; OMP_WAIT_POLICY=PASSIVE $(BIN)/python $$script || exit 1; done
 
 clean: ## remove caches and build leftovers; .venv and runs stay

@@ -118,7 +118,7 @@ def test_burned_in_text_is_recorded_and_the_rest_is_clean(pictures) -> None:
 
 def test_what_was_seen_is_remembered(pictures, tmp_path, monkeypatch) -> None:
     first = _look(pictures, run=tmp_path / "run")
-    monkeypatch.setattr(looking, "_look", lambda glance: pytest.fail("looked at again"))
+    monkeypatch.setattr(looking, "look_at", lambda glance: pytest.fail("looked at again"))
     assert _look(pictures, run=tmp_path / "run").digest == first.digest
     (tmp_path / "run/private/artefacts.sqlite").write_bytes(b"no database")
     monkeypatch.undo()

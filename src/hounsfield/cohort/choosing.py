@@ -1,15 +1,13 @@
-"""Which draft cases are used: slices in order, no repeats, pixels that can be decoded; and why the others are not."""
+"""Which draft cases are used, their slices in order, and why the others are not."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
-from pathlib import Path
+from dataclasses import dataclass
 from typing import Literal
 
 from hounsfield.cohort.duplicates import Marks, repeated_cases
 from hounsfield.cohort.grouping import Draft
-from hounsfield.cohort.looking import Progress, Seen, in_words, look
 from hounsfield.cohort.slices import Locate, in_slice_order
 from hounsfield.read import Header
 
@@ -51,15 +49,12 @@ class Chosen:
         Those that are not, with the reason; and the case that a duplicate repeats, if that is the reason.
     aside:
         Single files of cases that are used: scouts, copies, series that are no volume.
-    seen:
-        What was seen in each of `drafts`; None where nobody looked.
     """
 
     drafts: list[Draft]
     away: list[tuple[Draft, str, Draft | None]]
     aside: list[tuple[Header, str]]
     notes: list[str]
-    seen: list[Seen | None] = field(default_factory=list)
 
 
 def choose(drafts: Sequence[Draft], marks: Marks, locate: Locate, uneven: Literal["aside", "keep"] = "aside") -> Chosen:
@@ -72,20 +67,4 @@ def choose(drafts: Sequence[Draft], marks: Marks, locate: Locate, uneven: Litera
     away += [(ordered.drafts[index], why, None) for index, why in ordered.refused.items() if index not in repeats]
     gone = {*repeats, *ordered.refused}
     kept = [draft for index, draft in enumerate(ordered.drafts) if index not in gone]
-    return Chosen(kept, away, ordered.aside, ordered.notes, [None] * len(kept))
-
-
-def look_at(
-    chosen: Chosen, locate: Locate, stated: Stated, run: Path | None, workers: int | None, progress: Progress | None
-) -> Chosen:
-    """Look at the pixels of what was chosen, and leave out what cannot be decoded."""
-    looked = look(chosen.drafts, locate, modality=stated.modality, run=run, workers=workers, progress=progress)
-    kept = [index for index in range(len(chosen.drafts)) if index not in looked.refused]
-    seen: list[Seen | None] = [looked.seen.get(index, []) for index in kept]
-    return replace(
-        chosen,
-        drafts=[chosen.drafts[index] for index in kept],
-        away=[*chosen.away, *((chosen.drafts[index], why, None) for index, why in sorted(looked.refused.items()))],
-        notes=[*chosen.notes, in_words(seen)],
-        seen=seen,
-    )
+    return Chosen(kept, away, ordered.aside, ordered.notes)

@@ -11,18 +11,17 @@ import os
 import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
-from dataclasses import dataclass, field
+from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import polars as pl
 
-from hounsfield.artefacts import find_in
-from hounsfield.cohort.grouping import Draft
-from hounsfield.cohort.slices import Locate
+from hounsfield.cohort.glance import Glance, Seen, look_at
+from hounsfield.core.cohort import SCHEMA, Cohort
 from hounsfield.core.digest import digest
 from hounsfield.core.files import make_folder
 from hounsfield.errors import HounsfieldError
-from hounsfield.read import Source, each, read_image
+from hounsfield.read import Source, each
 
 # Raise it when the detectors find something else in the same picture: every picture is then looked at again.
 DETECTORS = 1
@@ -30,114 +29,78 @@ FRAMES = 3
 KINDS = ("text", "marker", "line", "border")
 _TOGETHER = 4
 Progress = Callable[[int, int], None]
-Seen = list[dict[str, object]]
-
-
-@dataclass(frozen=True, slots=True)
-class Glance:
-    """What to look at: frames of one file; `modality` as the scan knows it, `stated` where the header says YES to text."""
-
-    source: Source
-    file: int
-    frames: tuple[int, ...]
-    modality: str | None
-    stated: bool
-
-
-@dataclass(frozen=True)
-class Looked:
-    """Index of a draft → what was seen in it; and → why a file of it cannot be decoded."""
-
-    seen: dict[int, Seen] = field(default_factory=dict)
-    refused: dict[int, str] = field(default_factory=dict)
 
 
 def look(
-    drafts: Sequence[Draft],
-    locate: Locate,
-    *,
-    modality: str | None = None,
-    run: Path | None = None,
-    workers: int | None = None,
-    progress: Progress | None = None,
-) -> Looked:
-    """Look at the drafts, in worker processes.
+    cohort: Cohort, *, run: Path | None = None, workers: int | None = None, progress: Progress | None = None
+) -> Cohort:
+    """Return the cohort with what was seen in its usable cases; a case that cannot be decoded is put aside.
 
     Parameters
     ----------
-    locate:
-        Where the file of a header lies.
-    modality:
-        What the user stated of all images whose files do not say it.
     run:
         The run folder, whose private part remembers what was seen.
     """
-    glances = [(index, glance) for index, draft in enumerate(drafts) for glance in _glances(draft, locate, modality)]
-    found = Looked()
+    cases, glances = _glances(cohort)
+    seen: dict[str, Seen] = {case: [] for case in cohort.usable["case"]}
+    refused: dict[str, str] = {}
     with closing(_Memory(run)) as memory:
         todo: list[int] = []
-        keys = [_key(glance) for _, glance in glances]
-        for number, key in enumerate(keys):
-            known = memory.recall(key)
+        for number, glance in enumerate(glances):
+            known = memory.recall(_key(glance))
             if known is None:
                 todo.append(number)
             else:
-                found.seen.setdefault(glances[number][0], []).extend(known)
-        results = each(_look, [glances[number][1] for number in todo], workers=workers, chunk=_TOGETHER) if todo else ()
+                seen[cases[number]] += known
+        results = each(look_at, [glances[number] for number in todo], workers=workers, chunk=_TOGETHER) if todo else ()
         for done, (place, result) in enumerate(results, start=1):
-            index = glances[todo[place]][0]
+            number = todo[place]
             if isinstance(result, HounsfieldError):
-                found.refused.setdefault(index, result.what)
+                refused.setdefault(cases[number], result.what)
             else:
-                memory.keep(keys[todo[place]], result)
-                found.seen.setdefault(index, []).extend(result)
+                memory.keep(_key(glances[number]), result)
+                seen[cases[number]] += result
             if progress is not None:
                 progress(done, len(todo))
-    return found
+    for case in refused:
+        del seen[case]
+    column = pl.Series("artefacts", [seen.get(case) for case in cohort.table["case"]], dtype=SCHEMA["artefacts"])
+    about = cohort.about.model_copy(update={"notes": [*cohort.about.notes, in_words(list(seen.values()))]})
+    return replace(cohort, table=cohort.table.with_columns(column), about=about).put_aside(refused, stage="scan")
 
 
-def in_words(seen: Sequence[Seen | None]) -> str:
+def in_words(seen: Sequence[Seen]) -> str:
     """Return in words how many cases show what."""
-    counts = {kind: sum(any(one["kind"] == kind for one in found or ()) for found in seen) for kind in KINDS}
+    counts = {kind: sum(any(one["kind"] == kind for one in found) for found in seen) for kind in KINDS}
     told = ", ".join(f"{kind} in {count}" for kind, count in counts.items() if count)
     return f"artefacts among {len(seen)} cases: {told}" if told else f"artefacts among {len(seen)} cases: none found"
 
 
-def _glances(draft: Draft, locate: Locate, modality: str | None) -> Iterator[Glance]:
-    """Choose frames at even distances over the whole case, file by file."""
-    total = sum(header.frames for header in draft.headers)
+def _glances(cohort: Cohort) -> tuple[list[str], list[Glance]]:
+    """Return what to look at, and of which case each is a part."""
+    chosen = [
+        (case, files[file], file, inside, modality)
+        for case, files, frames, modality in cohort.usable.select("case", "files", "frames", "modality").iter_rows()
+        for file, inside in _frames(frames)
+    ]
+    places = cohort.locate([key for _, key, _, _, _ in chosen])
+    glances = [
+        Glance(Source(path, member), file, inside, modality)
+        for (path, member), (_, _, file, inside, modality) in zip(places, chosen, strict=True)
+    ]
+    return [case for case, *_ in chosen], glances
+
+
+def _frames(counts: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
+    """Choose frames at even distances over files with so many frames each; yield the file and its frames."""
+    total = sum(counts)
     wanted = {min(total - 1, int((place + 0.5) * total / FRAMES)) for place in range(FRAMES)} if total > 1 else {0}
     start = 0
-    for file, header in enumerate(draft.headers):
-        inside = tuple(sorted(frame - start for frame in wanted if start <= frame < start + header.frames))
+    for file, count in enumerate(counts):
+        inside = tuple(sorted(frame - start for frame in wanted if start <= frame < start + count))
         if inside:
-            yield Glance(locate(header), file, inside, header.modality or modality, header.burned_in is True)
-        start += header.frames
-
-
-def _look(glance: Glance) -> Seen:
-    """Look at some frames of a file."""
-    image = read_image(glance.source, digest=False)
-    facts = image.facts
-    modality = "CT" if image.unit == "HU" else facts.modality or glance.modality
-    seen: Seen = []
-    for frame in glance.frames:
-        if frame >= image.frames:
-            continue
-        found = find_in(image.pixels[frame], value_range=facts.value_range, inverted=facts.inverted, modality=modality)
-        seen += [_entry(glance.file, frame, one.kind, one.box, one.score) for one in found]
-    if glance.stated and not any(one["kind"] == "text" for one in seen):
-        # BurnedInAnnotation says YES (PS3.3 C.7.6.1.1.2), without saying where.
-        seen.append(_entry(glance.file, glance.frames[0], "text", (0.0, 0.0, 1.0, 1.0), 1.0))
-    return seen
-
-
-def _entry(file: int, frame: int, kind: str, box: Sequence[float], score: float) -> dict[str, object]:
-    top, left, bottom, right = (round(float(np.clip(value, 0, 1)), 4) for value in box)
-    return {
-        "kind": kind, "file": file, "frame": frame, "top": top, "left": left, "bottom": bottom, "right": right,
-        "score": round(float(score), 3),
-    }  # fmt: skip
+            yield file, inside
+        start += count
 
 
 def _key(glance: Glance) -> str:
@@ -147,7 +110,7 @@ def _key(glance: Glance) -> str:
     except OSError:
         signature = []
     return digest(
-        [str(glance.source), signature, glance.file, glance.frames, glance.modality, glance.stated, DETECTORS]
+        [str(glance.source), signature, glance.file, glance.frames, glance.modality, DETECTORS]
     )  # fmt: skip
 
 

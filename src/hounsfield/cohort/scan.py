@@ -9,13 +9,14 @@ from pathlib import Path
 
 import polars as pl
 
-from hounsfield.cohort.choosing import Chosen, Looking, Stated, choose, look_at
+from hounsfield.cohort.choosing import Chosen, Looking, Stated, choose
 from hounsfield.cohort.classes import known_archive, order_labels
 from hounsfield.cohort.duplicates import drop_repeated_files
 from hounsfield.cohort.grouping import Draft, Grouping, by_folder, by_table, key_index, stem_of
 from hounsfield.cohort.headers import Progress, Say, Walk, tidy, walk
 from hounsfield.cohort.index import Aside
 from hounsfield.cohort.labels import existing, read_labels
+from hounsfield.cohort.looking import look
 from hounsfield.cohort.place import Placement, place
 from hounsfield.cohort.pseudonyms import Pseudonyms, load_key
 from hounsfield.core.cohort import CROSSWALK, QUARANTINE, SCHEMA, About, Cohort
@@ -83,8 +84,6 @@ def scan(
     labels, positive, sentence = order_labels((draft.label for draft in grouping.drafts), how.positive)
     how_to_look = looking or Looking()
     chosen = choose(grouping.drafts, found.marks, found.source, how_to_look.uneven)
-    if how_to_look.artefacts:
-        chosen = look_at(chosen, found.source, stated or Stated(), run, workers, look_progress)
     order_labels((draft.label for draft in chosen.drafts), how.positive)
     placement = place(chosen.drafts, folds=folds, seed=seed)
     about = About(
@@ -96,7 +95,10 @@ def scan(
         found, grouping, chosen, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside
     )
     tidy(found, run)
-    return cohort
+    if not how_to_look.artefacts:
+        return cohort
+    del found, grouping, chosen, placement, put_aside  # headers of all files, which nobody needs beside the workers
+    return look(cohort, run=run, workers=workers, progress=look_progress)
 
 
 def scan_for_prediction(
@@ -134,8 +136,6 @@ def scan_for_prediction(
         )  # fmt: skip
     how_to_look = looking or Looking()
     chosen = choose(grouping.drafts, found.marks, found.source, how_to_look.uneven)
-    if how_to_look.artefacts:
-        chosen = look_at(chosen, found.source, stated or Stated(), run, workers, look_progress)
     sentence = "not split: every case is predicted"
     about = About(
         unit=grouping.unit, labels=list(labels), positive=positive, label_column=grouping.label_column,
@@ -147,7 +147,10 @@ def scan_for_prediction(
         found, grouping, chosen, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside
     )
     tidy(found, run)
-    return cohort
+    if not how_to_look.artefacts:
+        return cohort
+    del found, grouping, chosen, placement, put_aside  # headers of all files, which nobody needs beside the workers
+    return look(cohort, run=run, workers=workers, progress=look_progress)
 
 
 def _walk(
@@ -202,8 +205,8 @@ def _assemble(
     for index, draft in enumerate(chosen.drafts):
         keys = _crosswalk(crosswalk, draft, found, names)
         rows.add(
-            _row(draft, keys, names, stated), artefacts=chosen.seen[index], split=placement.splits[index],
-            fold=placement.folds[index], quarantine=placement.quarantine.get(index),
+            _row(draft, keys, names, stated), split=placement.splits[index], fold=placement.folds[index],
+            quarantine=placement.quarantine.get(index),
         )  # fmt: skip
     away = [
         (draft, why if first is None else f"{why}; it repeats {_case_of(first, names)}")
@@ -212,7 +215,7 @@ def _assemble(
     away += [(draft, "no label" if about.label_column else "not asked for") for draft in grouping.unlabelled]
     for draft, why in away:
         keys = _crosswalk(crosswalk, draft, found, names)
-        rows.add(_row(draft, keys, names, stated), artefacts=None, split=None, fold=None, quarantine=why)
+        rows.add(_row(draft, keys, names, stated), split=None, fold=None, quarantine=why)
     aside = aside + [Aside(found.place(header.source.path), why) for header, why in chosen.aside]
     for one in aside:
         crosswalk.add({"key": names.of("file", one.place), "path": found.location(one.place)})

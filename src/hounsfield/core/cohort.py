@@ -157,8 +157,12 @@ class Cohort:
                 "this cohort has no crosswalk, so its files cannot be found",
                 fix="Use the run folder in which the images were scanned (it keeps private/crosswalk.parquet).",
             )
-        rows = {row["key"]: (self.root / row["path"], row["member"]) for row in self._index().iter_rows(named=True)}
-        return [rows[key] for key in keys]
+        # A join, and no dictionary of all files: a cohort may have many more than are asked for.
+        wanted = pl.DataFrame({"key": list(keys)}, schema={"key": pl.String})
+        found = wanted.join(self._index(), on="key", how="left", maintain_order="left")
+        if found["path"].null_count():
+            raise KeyError(f"{found['path'].null_count()} file(s) are not in the crosswalk")
+        return [(self.root / path, member) for _, path, member in found.iter_rows()]
 
     def _index(self) -> pl.DataFrame:
         assert self.crosswalk is not None

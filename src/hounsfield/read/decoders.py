@@ -77,7 +77,7 @@ def decoder_table() -> list[dict[str, str | list[str] | bool]]:
     """
     rows: list[dict[str, str | list[str] | bool]] = []
     for decoder in _decoders():
-        plugins = list(decoder.available_plugins)
+        plugins = [name for name in plugins_for(str(decoder.UID)) if name] or list(decoder.available_plugins)
         if decoder.is_available and not plugins:
             plugins = ["built in"]
         install = "" if decoder.is_available else _INSTALL.get(decoder.UID.keyword, "")

@@ -4,7 +4,7 @@
 
 Each size is generated in a temporary folder that is removed afterwards: series of 100 slices of 64 × 64 pixels (16 bit),
 two series per patient, headers of about 100 elements, a table of labels by SeriesInstanceUID. The baseline is pydicom's
-`dcmread(stop_before_pixels=True)` in one process, over a random sample of the same files. Scans run in processes of their
+`dcmread(stop_before_pixels=True)` in one process, over a random sample of the same files. No pixels are looked at. Scans run in processes of their
 own; memory is the sum of PSS (shared pages counted once) over such a process and its children, looked at every 50 ms,
 which itself takes about a tenth of a core. Files lie in the cache of the disk, since they were just written: on a cold or
 distant disk everything is slower, and the ratios are nearer to 1.
@@ -117,7 +117,7 @@ def pydicom_alone(images: Path) -> float:
 
 def child(images: Path, labels: Path, run: Path) -> None:
     """Scan and save, and tell how long the phases took."""
-    from hounsfield.cohort import Labelling, scan
+    from hounsfield.cohort import Labelling, Looking, scan
 
     started = time.perf_counter()
     told = [started, 0.0, 0.0]  # when headers were done, files known at first, all files
@@ -128,7 +128,7 @@ def child(images: Path, labels: Path, run: Path) -> None:
         told[0] = time.perf_counter()
         print("progress", known, flush=True)
 
-    cohort = scan(images, Labelling(labels), run=run, progress=progress)
+    cohort = scan(images, Labelling(labels), looking=Looking(artefacts=False), run=run, progress=progress)
     cohort.save(run)
     ended = time.perf_counter()
     (run / "told.json").write_text(json.dumps({
@@ -180,9 +180,7 @@ def kill_at_half(images: Path, labels: Path, run: Path) -> tuple[int, int, float
 def begin(images: Path, labels: Path, run: Path, stdout: int) -> subprocess.Popen[str]:
     command = [sys.executable, __file__, "--child", str(images), str(labels), str(run)]
     key = {"HOUNSFIELD_KEY_FILE": str(run.parent / "project.key")}  # and not the key of whoever runs this
-    errors = (
-        subprocess.DEVNULL if stdout == subprocess.PIPE else None
-    )  # what a killed process leaves is cleaned up aloud
+    errors = subprocess.DEVNULL if stdout == subprocess.PIPE else None  # a killed process is cleaned up with warnings
     return subprocess.Popen(command, stdout=stdout, stderr=errors, text=True, env=os.environ | key)
 
 

@@ -78,12 +78,15 @@ def scan(
     LabelError, SplitError, UsageError
         If there are no images, no labels match, there is one class only, or too few patients to split.
     """
-    how = labelling or Labelling()
-    found = _walk(images, how, run, workers, progress, say)
+    job = _Job(images, labelling or Labelling(), stated or Stated(), looking or Looking(), key_file, run, workers)
+    return job.looked(_to_learn_from(job, job.walk(progress, say), folds, seed), look_progress)
+
+
+def _to_learn_from(job: _Job, found: Walk, folds: int, seed: int) -> Cohort:
+    how = job.how
     grouping, put_aside = _group(found, how, labelled=True)
     labels, positive, sentence = order_labels((draft.label for draft in grouping.drafts), how.positive)
-    how_to_look = looking or Looking()
-    chosen = choose(grouping.drafts, found.marks, found.source, how_to_look.uneven)
+    chosen = choose(grouping.drafts, found.marks, found.source, job.looking.uneven)
     order_labels((draft.label for draft in chosen.drafts), how.positive)
     placement = place(chosen.drafts, folds=folds, seed=seed)
     about = About(
@@ -91,14 +94,7 @@ def scan(
         key_column=grouping.key_column, patients_from=grouping.patients_from, split_sentence=placement.sentence,
         folds=folds, seed=seed, notes=[sentence, *grouping.notes, *chosen.notes],
     )  # fmt: skip
-    cohort = _assemble(
-        found, grouping, chosen, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside
-    )
-    tidy(found, run)
-    if not how_to_look.artefacts:
-        return cohort
-    del found, grouping, chosen, placement, put_aside  # headers of all files, which nobody needs beside the workers
-    return look(cohort, run=run, workers=workers, progress=look_progress)
+    return job.cohort(found, grouping, chosen, placement, about, put_aside)
 
 
 def scan_for_prediction(
@@ -123,19 +119,22 @@ def scan_for_prediction(
     LabelError, UsageError
         If there are no images, or the table holds labels that the bundle does not know.
     """
-    how = labelling or Labelling()
-    found = _walk(images, how, run, workers, progress, say)
+    job = _Job(images, labelling or Labelling(), stated or Stated(), looking or Looking(), key_file, run, workers)
+    return job.looked(_to_predict(job, job.walk(progress, say), labels, positive), look_progress)
+
+
+def _to_predict(job: _Job, found: Walk, labels: Sequence[str], positive: str | None) -> Cohort:
+    how = job.how
     archive = all(header.kind == "npz" for header in found.headers)
     labelled = how.table is not None or archive or not _class_folders(found).isdisjoint(labels)
     grouping, put_aside = _group(found, how, labelled=labelled)
     strange = sorted({draft.label for draft in grouping.drafts if draft.label is not None} - set(labels))
     if strange:
         raise LabelError(
-            f"the bundle does not know the label(s) {', '.join(strange[:5])}", where=how.table or images,
+            f"the bundle does not know the label(s) {', '.join(strange[:5])}", where=how.table or job.images,
             fix=f"It knows: {', '.join(labels)}.",
         )  # fmt: skip
-    how_to_look = looking or Looking()
-    chosen = choose(grouping.drafts, found.marks, found.source, how_to_look.uneven)
+    chosen = choose(grouping.drafts, found.marks, found.source, job.looking.uneven)
     sentence = "not split: every case is predicted"
     about = About(
         unit=grouping.unit, labels=list(labels), positive=positive, label_column=grouping.label_column,
@@ -143,27 +142,47 @@ def scan_for_prediction(
         notes=[*grouping.notes, *chosen.notes],
     )  # fmt: skip
     placement = Placement(["test"] * len(chosen.drafts), [None] * len(chosen.drafts), {}, sentence)
-    cohort = _assemble(
-        found, grouping, chosen, placement, about, Pseudonyms(load_key(key_file)), stated or Stated(), put_aside
-    )
-    tidy(found, run)
-    if not how_to_look.artefacts:
+    return job.cohort(found, grouping, chosen, placement, about, put_aside)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """What both ways of scanning share. The headers of all files live no longer than `cohort`: nobody needs them beside
+    the workers that look at pixels.
+    """
+
+    images: Path
+    how: Labelling
+    stated: Stated
+    looking: Looking
+    key_file: Path | None
+    run: Path | None
+    workers: int | None
+
+    def walk(self, progress: Progress | None, say: Say | None) -> Walk:
+        table = self.how.table
+        if table is not None:
+            existing(table)  # before hours of reading headers, not after
+        leave_out = [table] if table else []
+        found = walk(self.images, leave_out=leave_out, run=self.run, workers=self.workers, progress=progress, say=say)
+        if not found.headers:
+            why = Counter(one.why for one in found.aside).most_common(3)
+            reasons = "; ".join(f"{count}× {reason}" for reason, count in why)
+            raise UsageError(f"no images among {len(found.aside)} files: {reasons}", where=self.images)
+        return found
+
+    def cohort(
+        self, found: Walk, grouping: Grouping, chosen: Chosen, placement: Placement, about: About, aside: list[Aside]
+    ) -> Cohort:
+        names = Pseudonyms(load_key(self.key_file))
+        cohort = _assemble(found, grouping, chosen, placement, about, names, self.stated, aside)
+        tidy(found, self.run)
         return cohort
-    del found, grouping, chosen, placement, put_aside  # headers of all files, which nobody needs beside the workers
-    return look(cohort, run=run, workers=workers, progress=look_progress)
 
-
-def _walk(
-    images: Path, how: Labelling, run: Path | None, workers: int | None, progress: Progress | None, say: Say | None
-) -> Walk:
-    if how.table is not None:
-        existing(how.table)  # before hours of reading headers, not after
-    tables = [how.table] if how.table else []
-    found = walk(images, leave_out=tables, run=run, workers=workers, progress=progress, say=say)
-    if not found.headers:
-        reasons = "; ".join(f"{count}× {why}" for why, count in Counter(one.why for one in found.aside).most_common(3))
-        raise UsageError(f"no images among {len(found.aside)} files: {reasons}", where=images)
-    return found
+    def looked(self, cohort: Cohort, progress: Progress | None) -> Cohort:
+        if not self.looking.artefacts:
+            return cohort
+        return look(cohort, run=self.run, workers=self.workers, progress=progress)
 
 
 def _group(found: Walk, how: Labelling, *, labelled: bool) -> tuple[Grouping, list[Aside]]:

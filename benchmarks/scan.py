@@ -4,9 +4,9 @@
 
 Each size is generated in a temporary folder that is removed afterwards: series of 100 slices of 64 × 64 pixels (16 bit),
 two series per patient, headers of about 100 elements, a table of labels by SeriesInstanceUID. The baseline is pydicom's
-`dcmread(stop_before_pixels=True)` in one process, over a random sample of the same files. No pixels are looked at. Scans run in processes of their
-own; memory is the sum of PSS (shared pages counted once) over such a process and its children, looked at every 50 ms,
-which itself takes about a tenth of a core. Files lie in the cache of the disk, since they were just written: on a cold or
+`dcmread(stop_before_pixels=True)` in one process, over a random sample of the same files. Scans run in processes of their
+own and look at no pixels; memory is the sum of PSS (shared pages counted once) over such a process and its children,
+taken every 50 ms, which itself takes about a tenth of a core. Files lie in the cache of the disk, since they were just written: on a cold or
 distant disk everything is slower, and the ratios are nearer to 1.
 """
 
@@ -91,7 +91,7 @@ def measure(folder: Path, files: int) -> float:
         ("  reading headers", f"{reading:,.0f} files/s", f"{first.phases['headers']:.1f} s, {reading / baseline:.2f} × pydicom"),
         ("  load, group, split, save", f"{first.phases['rest']:.1f} s", "and the rest is the start of Python"),
         ("peak memory while reading headers", f"{first.peak['headers']:.0f} MB", "sum over processes"),
-        ("peak memory afterwards", f"{first.peak['rest']:.0f} MB", "the workers are gone"),
+        ("peak memory afterwards", f"{first.peak['rest']:.0f} MB", "grouping, and the look at pixels"),
         ("second scan, nothing changed", f"{second.seconds:.1f} s", f"{second.read} read, {first.seconds / second.seconds:.1f} × faster"),
         ("killed (SIGKILL), started again", f"{total:.1f} s", f"{total / first.seconds:.2f} × one scan"),
         ("  read when killed, read again", f"{done:,}, {done - known:,}", f"{resumed.read:,} were left to read"),

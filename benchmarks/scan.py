@@ -5,9 +5,9 @@
 Each size is generated in a temporary folder that is removed afterwards: series of 100 slices of 64 × 64 pixels (16 bit),
 two series per patient, headers of about 100 elements, a table of labels by SeriesInstanceUID. The baseline is pydicom's
 `dcmread(stop_before_pixels=True)` in one process, over a random sample of the same files. Scans run in processes of their
-own and look at no pixels; memory is the sum of PSS (shared pages counted once) over such a process and its children,
-taken every 50 ms, which itself takes about a tenth of a core. Files lie in the cache of the disk, since they were just written: on a cold or
-distant disk everything is slower, and the ratios are nearer to 1.
+own, with default settings; memory is the sum of PSS (shared pages counted once) over such a process and its children,
+taken every 50 ms, which itself takes about a tenth of a core. Files lie in the cache of the disk, since they were just
+written: on a cold or distant disk everything is slower, and the ratios are nearer to 1.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def pydicom_alone(images: Path) -> float:
 
 def child(images: Path, labels: Path, run: Path) -> None:
     """Scan and save, and tell how long the phases took."""
-    from hounsfield.cohort import Labelling, Looking, scan
+    from hounsfield.cohort import Labelling, scan
 
     started = time.perf_counter()
     told = [started, 0.0, 0.0]  # when headers were done, files known at first, all files
@@ -128,7 +128,7 @@ def child(images: Path, labels: Path, run: Path) -> None:
         told[0] = time.perf_counter()
         print("progress", known, flush=True)
 
-    cohort = scan(images, Labelling(labels), looking=Looking(artefacts=False), run=run, progress=progress)
+    cohort = scan(images, Labelling(labels), run=run, progress=progress)
     cohort.save(run)
     ended = time.perf_counter()
     (run / "told.json").write_text(json.dumps({

@@ -238,11 +238,10 @@ def _assemble(
     aside = aside + [Aside(found.place(header.source.path), why) for header, why in chosen.aside]
     for one in aside:
         crosswalk.add({"key": names.of("file", one.place), "path": found.location(one.place)})
-    table = rows.table()
-    return Cohort(
-        table, about, _quarantine(grouping, table, aside, names), crosswalk.table().unique("key", maintain_order=True),
-        found.root,
-    )  # fmt: skip
+    table, places = rows.table(), crosswalk.table()
+    if places["key"].n_unique() < places.height:  # a place with two reasons, or an image and its second member in a zip
+        places = places.unique("key", maintain_order=True)
+    return Cohort(table, about, _quarantine(grouping, table, aside, names), places, found.root)
 
 
 class _Rows:
@@ -257,7 +256,8 @@ class _Rows:
             values.append(more[name] if name in more else row.get(name))
 
     def table(self) -> pl.DataFrame:
-        return pl.DataFrame(self._columns, schema=self._schema)
+        """Return the rows as a table, and forget them."""
+        return pl.DataFrame([pl.Series(name, self._columns.pop(name), kind) for name, kind in self._schema.items()])
 
 
 def _quarantine(grouping: Grouping, table: pl.DataFrame, aside: list[Aside], names: Pseudonyms) -> pl.DataFrame:

@@ -35,6 +35,7 @@ from pydicom.uid import CTImageStorage, ExplicitVRLittleEndian
 SLICES, SERIES_PER_PATIENT, SIDE = 100, 2, 64
 SAMPLE = 3000
 LOOK = 0.05  # seconds between two looks at the memory
+READ = "headers-are-read"  # a file that a scan's process makes, so that its memory before and after can be told apart
 ROOT_UID = "1.2.826.0.1.3680043.10.999"
 
 
@@ -89,7 +90,7 @@ def measure(folder: Path, files: int) -> float:
         ("pydicom alone, one process", f"{baseline:,.0f} files/s", f"twice {min(SAMPLE, files):,} of the files"),
         ("scan, from nothing", f"{speed:,.0f} files/s", f"{first.seconds:.1f} s, {speed / baseline:.2f} × pydicom"),
         ("  reading headers", f"{reading:,.0f} files/s", f"{first.phases['headers']:.1f} s, {reading / baseline:.2f} × pydicom"),
-        ("  load, group, split, save", f"{first.phases['rest']:.1f} s", "and the rest is the start of Python"),
+        ("  load, group, split, look, save", f"{first.phases['rest']:.1f} s", "and the rest is the start of Python"),
         ("peak memory while reading headers", f"{first.peak['headers']:.0f} MB", "sum over processes"),
         ("peak memory afterwards", f"{first.peak['rest']:.0f} MB", "grouping, and the look at pixels"),
         ("second scan, nothing changed", f"{second.seconds:.1f} s", f"{second.read} read, {first.seconds / second.seconds:.1f} × faster"),
@@ -126,6 +127,8 @@ def child(images: Path, labels: Path, run: Path) -> None:
         if not told[2]:
             told[1:] = [known - 1 if known < total else known, total]
         told[0] = time.perf_counter()
+        if known == total:
+            (run / READ).touch()
         print("progress", known, flush=True)
 
     cohort = scan(images, Labelling(labels), run=run, progress=progress)
@@ -138,14 +141,12 @@ def child(images: Path, labels: Path, run: Path) -> None:
 
 def scan(images: Path, labels: Path, run: Path) -> Scanned:
     """Run a scan in a process of its own and watch its memory."""
+    (run / READ).unlink(missing_ok=True)
     started = time.perf_counter()
     process = begin(images, labels, run, subprocess.DEVNULL)
     peak = {"headers": 0.0, "rest": 0.0}
-    workers_seen = False
     while process.poll() is None:
-        used, children = memory(process.pid)
-        workers_seen |= children > 2
-        phase = "rest" if workers_seen and children <= 2 else "headers"
+        used, phase = memory(process.pid), "rest" if (run / READ).exists() else "headers"
         peak[phase] = max(peak[phase], used)
         time.sleep(LOOK)
     seconds = time.perf_counter() - started
@@ -184,21 +185,20 @@ def begin(images: Path, labels: Path, run: Path, stdout: int) -> subprocess.Pope
     return subprocess.Popen(command, stdout=stdout, stderr=errors, text=True, env=os.environ | key)
 
 
-def memory(pid: int) -> tuple[float, int]:
-    """Return MB (PSS, or USS where the system has no PSS) of a process and its children, and how many children."""
-    total, children = 0.0, 0
+def memory(pid: int) -> float:
+    """Return MB (PSS, or USS where the system has no PSS) of a process and its children."""
+    total = 0.0
     try:
         processes = [psutil.Process(pid), *psutil.Process(pid).children(recursive=True)]
     except psutil.NoSuchProcess:
-        return 0.0, 0
+        return 0.0
     for process in processes:
         try:
             info = process.memory_full_info()
         except psutil.Error:
             continue
         total += getattr(info, "pss", 0) or info.uss
-        children += process.pid != pid
-    return total / 1e6, children
+    return total / 1e6
 
 
 def generate(images: Path, labels: Path, files: int) -> int:

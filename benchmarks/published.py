@@ -19,7 +19,7 @@ from pathlib import Path
 from rich.console import Console
 
 from hounsfield.cli.console import Bars
-from hounsfield.cohort import Labelling
+from hounsfield.cohort import Labelling, Splitting
 from hounsfield.pipeline.run import run_all
 from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
 
@@ -29,7 +29,9 @@ TASKS = {
     "breastmnist": (ScanOptions(DATA / "medmnist" / "breastmnist.npz"), 0.901),
     "siim": (
         ScanOptions(
-            DATA / "siim-ct-contrast", Labelling(DATA / "siim-ct-contrast" / "labels.csv", label="contrast"), folds=5
+            DATA / "siim-ct-contrast",
+            Labelling(DATA / "siim-ct-contrast" / "labels.csv", label=("contrast",)),
+            splitting=Splitting(folds=5),
         ),
         0.77,
     ),

@@ -22,7 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -123,7 +123,10 @@ def child(images: Path, labels: Path, run: Path) -> None:
     started = time.perf_counter()
     told = [started, 0.0, 0.0]  # when headers were done, files known at first, all files
 
-    def progress(known: int, total: int) -> None:
+    def progress(what: str) -> Callable[[int, int], None]:
+        return headers_read if what == "reading headers" else lambda done, total: None
+
+    def headers_read(known: int, total: int) -> None:
         if not told[2]:
             told[1:] = [known - 1 if known < total else known, total]
         told[0] = time.perf_counter()

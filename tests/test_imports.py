@@ -17,6 +17,7 @@ LEVELS = (
     ("measure", "read"),
     ("artefacts",),
     ("cohort", "prepare", "phantom"),
+    ("audit",),
     ("models",),
     ("plan",),
     ("predict",),
@@ -29,7 +30,7 @@ LEVELS = (
     ("__main__",),
 )
 LEVEL = {room: place for place, rooms in enumerate(LEVELS) for room in rooms}
-TORCHLESS = ("core", "measure", "read", "artefacts", "cohort", "prepare", "phantom", "evaluate", "report")
+TORCHLESS = ("core", "measure", "read", "artefacts", "cohort", "prepare", "phantom", "audit", "evaluate", "report")
 TORCH = {"torch", "torchvision", "lightning", "monai", "timm", "captum"}
 SEEDING = {"np.random.seed", "numpy.random.seed", "torch.manual_seed", "torch.seed", "lightning.seed_everything"}
 MAY_SEED = "train/fit.py"

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hounsfield.core import Bundle, Cohort, Image, Plan, Predictions, Recipe
     from hounsfield.errors import HounsfieldError
     from hounsfield.pipeline.verbs import (
+        audit,
         demo,
         doctor,
         evaluate,
@@ -39,13 +40,13 @@ __version__ = "0.1.0"
 
 _TYPES = ("Bundle", "Cohort", "Image", "Plan", "Predictions", "Recipe")
 _VERBS = (
-    "demo", "doctor", "evaluate", "explain", "export", "plan", "predict", "read", "read_series", "report", "run", "scan",
+    "audit", "demo", "doctor", "evaluate", "explain", "export", "plan", "predict", "read", "read_series", "report", "run", "scan",
     "show", "train",
 )  # fmt: skip
 
 __all__ = [
-    "Bundle", "Cohort", "HounsfieldError", "Image", "Plan", "Predictions", "Recipe", "__version__", "demo", "doctor",
-    "evaluate", "explain", "export", "plan", "predict", "read", "read_series", "report", "run", "scan", "show", "train",
+    "Bundle", "Cohort", "HounsfieldError", "Image", "Plan", "Predictions", "Recipe", "__version__", "audit", "demo",
+    "doctor", "evaluate", "explain", "export", "plan", "predict", "read", "read_series", "report", "run", "scan", "show", "train",
 ]  # fmt: skip
 
 sys.modules[__name__].__class__ = with_verbs(_VERBS, "hounsfield.pipeline.verbs")

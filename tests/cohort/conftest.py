@@ -45,7 +45,8 @@ def dicom() -> Callable[..., Path]:
         dataset.PhotometricInterpretation = "MONOCHROME2"
         dataset.BitsAllocated, dataset.BitsStored, dataset.HighBit, dataset.PixelRepresentation = 16, 16, 15, 1
         dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
-        dataset.PixelData = np.full((4, 4), number, dtype=np.int16).tobytes()
+        values = np.random.default_rng([number, *series.encode(), *patient.encode()]).integers(-900, 900, (4, 4))
+        dataset.PixelData = values.astype(np.int16).tobytes()
         dcmwrite(path, dataset, enforce_file_format=True)
         return path
 

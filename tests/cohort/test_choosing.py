@@ -113,14 +113,14 @@ def test_burned_in_text_is_recorded_and_the_rest_is_clean(pictures) -> None:
     assert (text["file"], text["frame"]) == (0, 0)
     assert text["top"] < 28 / 256 < text["bottom"] < 0.3
     assert any("text in 1" in note for note in cohort.about.notes)
-    assert _look(pictures, Looking(artefacts=False)).usable["artefacts"].to_list() == [None] * 6
+    assert _look(pictures, Looking(pixels=False)).usable["artefacts"].to_list() == [None] * 6
 
 
 def test_what_was_seen_is_remembered(pictures, tmp_path, monkeypatch) -> None:
     first = _look(pictures, run=tmp_path / "run")
     monkeypatch.setattr(looking, "look_at", lambda glance: pytest.fail("looked at again"))
     assert _look(pictures, run=tmp_path / "run").digest == first.digest
-    (tmp_path / "run/private/artefacts.sqlite").write_bytes(b"no database")
+    (tmp_path / "run/private/looks.sqlite").write_bytes(b"no database")
     monkeypatch.undo()
     assert _look(pictures, run=tmp_path / "run").digest == first.digest
 

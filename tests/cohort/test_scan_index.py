@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from hounsfield.cohort import Labelling, headers, index, scan
+from hounsfield.cohort import Labelling, Splitting, headers, index, scan
 from hounsfield.cohort.index import Index, open_index
 from hounsfield.cohort.reading import Outcome, read_file
 from hounsfield.core import Cohort
@@ -53,7 +53,7 @@ def read(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def look(images: Path, run: Path | None = None, said: list[str] | None = None, **options: object) -> Cohort:
     say = None if said is None else said.append
-    return scan(images, folds=3, run=run, say=say, **{"workers": 0, **options})  # type: ignore[arg-type]
+    return scan(images, splitting=Splitting(folds=3), run=run, say=say, **{"workers": 0, **options})  # type: ignore[arg-type]
 
 
 def count(images: Path) -> int:
@@ -168,7 +168,7 @@ def test_another_version_or_folder_is_not_trusted(
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from hounsfield.cohort import headers, index, scan
+from hounsfield.cohort import Splitting, headers, index, scan
 
 def progress(known, total):
     if known > total // 2:
@@ -177,7 +177,7 @@ def progress(known, total):
 if __name__ == "__main__":
     index._TOGETHER = 4  # a small folder, so results are written more often
     headers._TOLD = headers._TOGETHER = 2
-    scan(Path(sys.argv[1]), folds=3, run=Path(sys.argv[2]), workers=2, progress=progress)
+    scan(Path(sys.argv[1]), splitting=Splitting(folds=3), run=Path(sys.argv[2]), workers=2, progress=lambda what: progress)
 """
 
 
@@ -223,7 +223,7 @@ def test_its_owner_alone_may_read_it(images: Path, tmp_path: Path) -> None:
     def noting(known: int, total: int) -> None:
         modes.extend(path.stat().st_mode & 0o777 for path in place.parent.iterdir())
 
-    look(images, tmp_path / "run", progress=noting)
+    look(images, tmp_path / "run", progress=lambda what: noting)
     assert set(modes) == {0o600}
     assert place.parent.stat().st_mode & 0o777 == 0o700
 
@@ -235,7 +235,7 @@ def test_without_a_run_folder_nothing_stays(images: Path, tmp_path: Path, monkey
     monkeypatch.setenv("SQLITE_TMPDIR", str(empty))
     before = sorted(tmp_path.rglob("*"))
     seen: list[Path] = []
-    look(images, progress=lambda known, total: seen.extend(empty.iterdir()))
+    look(images, progress=lambda what: lambda known, total: seen.extend(empty.iterdir()))
     assert not seen
     assert sorted(tmp_path.rglob("*")) == before
 
@@ -262,7 +262,9 @@ def test_a_folder_that_is_scanned_into_itself(images: Path) -> None:
 
 def test_labels_by_uid_after_a_resumed_scan(images: Path, tmp_path: Path, table: Write) -> None:
     labels = table("uid,label", *(f"1.2.{number}.3,{('no', 'yes')[number % 2]}" for number in range(PATIENTS)))
-    one, two = (scan(images, Labelling(labels), folds=3, run=tmp_path / "run", workers=0) for _ in range(2))
+    one, two = (
+        scan(images, Labelling(labels), splitting=Splitting(folds=3), run=tmp_path / "run", workers=0) for _ in range(2)
+    )
     assert one.digest == two.digest
     assert one.usable.height == PATIENTS
 

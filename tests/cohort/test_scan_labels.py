@@ -10,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hounsfield.cohort import Labelling, scan, scan_for_prediction
+from hounsfield.cohort import Labelling, Splitting, scan, scan_for_prediction
 from hounsfield.core import Cohort
 from hounsfield.errors import LabelError, SplitError, UsageError
 
@@ -23,9 +23,12 @@ def label(number: int) -> str:
 
 
 def looked(images: Path, table: Path | None = None, **options: Any) -> Cohort:
-    names = ("key", "label", "positive", "patient_pattern")
-    how = Labelling(table, **{name: options.pop(name) for name in names if name in options})
-    return scan(images, how, folds=options.pop("folds", 3), workers=0, **options)
+    names = ("key", "label", "positive", "uncertain", "blank", "patient_pattern")
+    asked = {name: options.pop(name) for name in names if name in options}
+    if isinstance(asked.get("label"), str):
+        asked["label"] = (asked["label"],)
+    splitting = Splitting(options.pop("split", "auto"), options.pop("folds", 3), **options)
+    return scan(images, Labelling(table, **asked), splitting=splitting, workers=0)
 
 
 def labels_by_path(cohort: Cohort) -> dict[str, str | None]:
@@ -139,20 +142,31 @@ def test_dialects(pictures: Path, table: Write, sign: str, mark: str) -> None:
 
 def test_two_labels_for_one_case(pictures: Path, table: Write) -> None:
     rows = [f"im{n:03d},{label(n)}" for n in range(PATIENTS)]
-    with pytest.raises(LabelError, match="two labels for one case: rows 3 and 16"):
-        looked(pictures, table("name,label", *rows, "im001,no"))
-    with pytest.raises(LabelError, match="two labels for one case"):
-        looked(pictures, table("name,label", *rows, "im001,"), label="label")
+    for other in ("no", ""):
+        cohort = looked(pictures, table("name,label", *rows, f"im001,{other}"), label="label")
+        (why,) = cohort.table["quarantine"].drop_nulls()
+        assert why == "two labels for one case: rows 3, 16 of the label table contradict each other"
+        told = cohort.quarantine.filter(pl.col("kind") == "label").select("item", "reason").rows()
+        assert told == [(f"row {row} of the label table", "contradicts row 3") for row in (3, 16)]
+        assert cohort.usable.height == PATIENTS - 1
     again = looked(pictures, table("name,label", *rows, "im001,yes"))
     assert again.usable.height == PATIENTS
-    assert "1 rows repeat" in " ".join(again.about.notes)
+    assert again.quarantine.select("item", "reason").rows() == [("row 16 of the label table", "repeats row 3")]
+
+
+def test_a_key_that_contradicts_itself_everywhere_is_refused(pictures: Path, table: Write) -> None:
+    rows = [f"im{n:03d},{found}" for n in range(PATIENTS) for found in ("no", "yes")]
+    with pytest.raises(LabelError, match="14 of 14 keys have two labels: two labels for one case: rows 2, 3") as caught:
+        looked(pictures, table("name,label", *rows))
+    assert "finer key" in str(caught.value.fix)
 
 
 def test_two_labels_for_one_case_under_two_ways_to_write_its_path(pictures: Path, table: Write) -> None:
     paths = sorted(path.relative_to(pictures).as_posix() for path in pictures.rglob("*") if path.is_file())
     rows = [f"images/{path},{label(n)}" for n, path in enumerate(paths)]
-    with pytest.raises(LabelError, match="two labels for one case"):
-        looked(pictures, table("name,label", *rows, f"{paths[0]},{label(1)}"))
+    cohort = looked(pictures, table("name,label", *rows, f"{paths[0]},{label(1)}"))
+    (why,) = cohort.table["quarantine"].drop_nulls()
+    assert why.startswith("two labels for one case: rows 2 and 16 of the label table name the same image")
 
 
 def test_unknown_labels_are_put_aside_and_not_guessed(pictures: Path, table: Write) -> None:
@@ -199,7 +213,7 @@ def test_given_splits_of_the_table(pictures: Path, table: Write) -> None:
     cohort = looked(pictures, table("name,label,split", *rows), folds=0)
     assert cohort.parts == {"train": 8, "validation": 2, "calibration": 2, "test": 2}
     assert "given" in cohort.about.split_sentence
-    with pytest.raises(LabelError, match="holdout"):
+    with pytest.raises(SplitError, match="holdout"):
         looked(pictures, table("name,label,split", *rows[1:], "im000,no,holdout"), folds=0)
     with pytest.raises(SplitError, match="some cases"):
         looked(pictures, table("name,label,split", *rows[1:], "im000,no,"), folds=0)
@@ -261,15 +275,19 @@ def test_train_and_test_folders(tmp_path: Path, png: Write) -> None:
     assert all(path.startswith("Test/") for path in tests)
     folded = looked(tmp_path)
     assert folded.parts == {"train": 64, "test": 16}
-    assert folded.part("test")["fold"].null_count() == 16
-    assert folded.part("train")["fold"].null_count() == 0
+    assert folded.part("test")["folds"].null_count() == 16
+    assert folded.part("train")["folds"].null_count() == 0
 
 
 def test_a_series_in_two_class_folders(tmp_path: Path, dicom: Write) -> None:
     for number in range(6):
         dicom(tmp_path / label(number) / f"{number}.dcm", "p", "1.2", "1.2.3", number)
-    with pytest.raises(LabelError, match="two labels for one case"):
-        looked(tmp_path)
+    for number in range(6, 12):
+        dicom(tmp_path / label(number) / f"{number}.dcm", f"p{number}", "1.2", f"1.2.3.{number}")
+    cohort = looked(tmp_path)
+    (why,) = cohort.table["quarantine"].drop_nulls()
+    assert why == "two labels for one case: its files lie in 2 class folders"
+    assert cohort.usable.height == 6
 
 
 @pytest.mark.parametrize(

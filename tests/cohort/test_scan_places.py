@@ -17,7 +17,7 @@ from PIL import Image as Picture
 from pydicom import dcmread
 from pydicom.fileset import FileSet
 
-from hounsfield.cohort import headers, reading, scan, scan_for_prediction
+from hounsfield.cohort import Splitting, headers, reading, scan, scan_for_prediction
 from hounsfield.cohort.places import places_below
 from hounsfield.core import Cohort
 from hounsfield.errors import ReadError
@@ -25,6 +25,8 @@ from hounsfield.read import read_headers, read_image
 
 Write = Callable[..., Path]
 LABELS = ("no", "yes")
+
+FOLDS = Splitting(folds=3)
 
 
 def look(images: Path, run: Path | None = None, said: list[str] | None = None) -> Cohort:
@@ -158,7 +160,7 @@ def test_an_archive_is_what_it_holds(tmp_path: Path, pack: Callable[[Path, Path]
     folder = pictures(tmp_path / "images", 14)
     archive = pack(folder, tmp_path / "images.packed")
     run = tmp_path / "run" if kept else None
-    plain, packed = (scan(images, folds=3, run=run, workers=0) for images in (folder, archive))
+    plain, packed = (scan(images, splitting=FOLDS, run=run, workers=0) for images in (folder, archive))
     assert packed.digest == plain.digest
     assert all(path.exists() for path, _ in packed.locate(packed.usable["files"].explode().to_list()))
     if run is not None:
@@ -171,7 +173,7 @@ def test_an_archive_is_what_it_holds(tmp_path: Path, pack: Callable[[Path, Path]
 def test_a_folder_around_everything_in_an_archive(tmp_path: Path) -> None:
     folder = pictures(tmp_path / "images", 14)
     archive = zipped(folder, tmp_path / "one.zip", top="some folder/")
-    assert scan(archive, folds=3, workers=0).digest == scan(folder, folds=3, workers=0).digest
+    assert scan(archive, splitting=FOLDS, workers=0).digest == scan(folder, splitting=FOLDS, workers=0).digest
 
 
 def test_paths_of_labels_in_an_archive(tmp_path: Path, png: Write, table: Write) -> None:
@@ -182,7 +184,7 @@ def test_paths_of_labels_in_an_archive(tmp_path: Path, png: Write, table: Write)
     archive = zipped(tmp_path / "plain", tmp_path / "one.zip", top="images/")
     for start in ("", "images/"):
         labels = table("path,label", *(f"{start}{number}.png,{LABELS[number % 2]}" for number in range(12)))
-        cohort = scan(archive, Labelling(labels, key="path"), folds=3, workers=0)
+        cohort = scan(archive, Labelling(labels, key="path"), splitting=FOLDS, workers=0)
         assert cohort.usable.height == 12
         assert cohort.about.key_column == "path (path)"
 

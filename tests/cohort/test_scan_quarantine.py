@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 from pydicom import dcmread
 
-from hounsfield.cohort import Labelling, scan, scan_for_prediction
+from hounsfield.cohort import Labelling, Splitting, scan, scan_for_prediction
 from hounsfield.cohort.pseudonyms import Pseudonyms, load_key
 from hounsfield.core import Cohort
 from hounsfield.errors import UsageError
@@ -21,7 +21,7 @@ Write = Callable[..., Path]
 
 
 def look(images: Path, table: Path | None = None, *, folds: int = 0, key: Path | None = None) -> Cohort:
-    return scan(images, Labelling(table), folds=folds, key_file=key, workers=0)
+    return scan(images, Labelling(table), splitting=Splitting(folds=folds), key_file=key, workers=0)
 
 
 def fates(cohort: Cohort) -> dict[str, tuple[str | None, str | None]]:
@@ -188,7 +188,7 @@ def test_a_patient_in_two_given_parts(tmp_path: Path, png: Write, table: Write) 
     assert set(put_aside) == {"0.png", "20.png", "1.png"}
     assert "test part" in put_aside["0.png"]
     assert "validation part" in put_aside["1.png"]
-    assert "3 cases" in cohort.about.split_sentence
+    assert "3 case(s) would have leaked" in cohort.about.split_sentence
 
 
 def test_the_same_dicom_object_twice_under_two_labels(tmp_path: Path, dicom: Write, table: Write) -> None:

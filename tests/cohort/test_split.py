@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from random import Random
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -125,3 +126,104 @@ def test_fewer_patients_than_folds() -> None:
         fold_patients(patients, ["a"] * 10 + ["b"] * 10, 4, 0)
     with pytest.raises(SplitError, match="fewer patients than parts"):
         split_patients(patients, ["a"] * 10 + ["b"] * 10, SHARES, 0)
+
+
+# Multi-label cases as (patient, states), with three labels, each present, absent or unknown.
+STATES = st.lists(
+    st.tuples(st.integers(0, 30).map(lambda number: f"p{number}"), st.tuples(*[st.sampled_from([0.0, 1.0, np.nan])] * 3)),
+    min_size=12, max_size=80,
+)  # fmt: skip
+
+
+def check_states(patients: Sequence[str], states: np.ndarray, parts: Sequence[object], wanted: set[object]) -> None:
+    given = np.array(parts)
+    for patient in set(patients):
+        assert len(set(given[np.array(patients) == patient])) == 1
+    for column in states.T:
+        assert set(given[column == 1]) == wanted
+        assert set(given[column == 0]) in (wanted, set())
+
+
+@settings(max_examples=60, deadline=None)
+@given(STATES, SEEDS, st.integers(3, 5))
+def test_several_labels(cases: list[tuple[str, tuple[float, ...]]], seed: int, folds: int) -> None:
+    patients, states = [patient for patient, _ in cases], np.array([states for _, states in cases])
+    with suppress(SplitError):
+        check_states(patients, states, split_patients(patients, states, SHARES, seed), set(SHARES))
+    with suppress(SplitError):
+        check_states(patients, states, fold_patients(patients, states, folds, seed), set(range(folds)))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_enough_patients_of_several_labels_are_split_in_the_wanted_shares(seed: int) -> None:
+    """Two hundred patients with one to three cases; a label is in a tenth, a quarter or half; a fifth is unknown."""
+    rng = np.random.default_rng(seed)
+    patients = [f"p{number}" for number in range(200) for _ in range(1 + number % 3)]
+    states = (rng.random((len(patients), 3)) < [0.1, 0.25, 0.5]).astype(float)
+    states[rng.random(states.shape) < 0.2] = np.nan
+    parts = split_patients(patients, states, SHARES, seed)
+    check_states(patients, states, parts, set(SHARES))
+    for name, share in SHARES.items():
+        inside = states[np.array(parts) == name]
+        assert abs(len(inside) - len(states) * share / 20) < 2
+        for state in (0, 1):
+            assert np.abs((inside == state).sum(0) - (states == state).sum(0) * share / 20).max() < 2
+
+
+def test_fewer_patients_with_or_without_one_of_several_labels() -> None:
+    states = np.zeros((20, 2))
+    states[::2] = 1
+    patients = [f"p{number}" for number in range(20)]
+    states[:, 1] = [1, 1] + [0] * 18
+    with pytest.raises(SplitError, match="fewer patients than parts: 2 patients have 'nodule' present"):
+        split_patients(patients, states, SHARES, 0, names=["effusion", "nodule"])
+    with pytest.raises(SplitError, match="fewer patients than folds: 2 patients have '1' absent"):
+        fold_patients(patients, 1 - states, 5, 0)
+    states[:, 1] = np.nan
+    with pytest.raises(SplitError, match="0 patients have 'nodule' present"):
+        fold_patients(patients, states, 5, 0, names=["effusion", "nodule"])
+    states[:, 1] = 1  # never absent: nothing to ask for
+    check_states(patients, states, fold_patients(patients, states, 5, 0), set(range(5)))
+
+
+def test_no_way_to_give_every_fold_every_label() -> None:
+    """Each label has three patients, but two of any three patients share one: the third fold gets too little."""
+    states = np.array([[1, 1, 0], [0, 1, 1], [1, 0, 1], [1, 1, 1]], dtype=float)
+    states[states == 0] = np.nan
+    with pytest.raises(SplitError, match="no way was found"):
+        fold_patients(["a", "b", "c", "d"], states, 3, 0)
+
+
+@pytest.mark.parametrize("labels", [[], np.zeros((0, 3)), np.zeros((0, 0))])
+def test_no_cases(labels: list[str] | np.ndarray) -> None:
+    with pytest.raises(SplitError, match="no labelled cases"):
+        split_patients([], labels, SHARES, 0)
+
+
+def test_states_that_are_none() -> None:
+    with pytest.raises(SplitError, match="not 1"):
+        fold_patients(list("abcdef"), np.full((6, 1), 0.5), 3, 0)
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_names_of_the_patients_do_not_matter(several: bool) -> None:
+    """They are pseudonyms made with a secret key; of two projects with the same cases, the splits are the same."""
+    random = Random(1)
+    numbers = [random.randrange(60) for _ in range(150)]
+    labels = np.random.default_rng(1).integers(0, 2, (150, 2)).astype(float)
+    exclusive = [f"l{int(one)}" for one in labels[:, 0]]
+    first, second = (
+        [str(key[number]) for number in numbers] for key in (list(range(60)), random.sample(range(10**6), 60))
+    )
+    chosen = labels if several else exclusive
+    assert split_patients(first, chosen, SHARES, 3) == split_patients(second, chosen, SHARES, 3)
+    assert fold_patients(first, chosen, 5, 3) == fold_patients(second, chosen, 5, 3)
+
+
+def test_the_seed_decides_with_several_labels_and_with_folds() -> None:
+    patients = [f"p{number}" for number in range(60)]
+    states = np.random.default_rng(0).integers(0, 2, (60, 4)).astype(float)
+    one = fold_patients(patients, states, 5, 3)
+    assert fold_patients(patients, states, 5, 3) == one
+    same = [np.mean(np.array(fold_patients(patients, states, 5, seed)) == one) for seed in range(4, 24)]
+    assert max(same) < 0.6  # by chance a fifth

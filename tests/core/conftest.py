@@ -41,6 +41,7 @@ def cohort() -> Callable[..., Cohort]:
         blank |= {
             "case": [f"case-{place}" for place in range(count)],
             "patient": [f"patient-{place}" for place in range(count)],
+            "group": columns.get("patient", [f"patient-{place}" for place in range(count)]),
             "files": [[f"file-{place}"] for place in range(count)],
             "frames": [[1]] * count,
             "age": [61.5, None, 40.0, 3.0, 99.0, 18.0],
@@ -60,7 +61,7 @@ def cohort() -> Callable[..., Cohort]:
                 for place in range(count)
             ]
             crosswalk = pl.DataFrame(rows, schema=CROSSWALK, orient="row")
-        return Cohort(table, about, aside, crosswalk, root)
+        return Cohort(table, about, aside, crosswalk=crosswalk, root=root)
 
     return make
 

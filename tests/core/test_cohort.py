@@ -96,7 +96,7 @@ def test_putting_aside_keeps_the_digest(cohort: Make) -> None:
         ("split", ["train"] * 6),
         ("files", [["other"]] * 6),
         ("age", [1.0] * 6),
-        ("fold", [0] * 6),
+        ("folds", [[0]] * 6),
     ],
 )
 def test_what_was_scanned_changes_the_digest(cohort: Make, column: str, values: list[Any]) -> None:
@@ -107,8 +107,22 @@ def test_what_was_scanned_changes_the_digest(cohort: Make, column: str, values: 
     ("columns", "words"),
     [
         ({"patient": ["p", "q", "p", "r", "s", "t"]}, "more than one split"),
-        ({"patient": ["p", "p", "q", "r", "s", "t"], "split": ["train"] * 6, "fold": [0, 1, 0, 0, 0, 0]}, "fold"),
-        ({"patient": ["p", "p", "q", "r", "s", "t"], "split": ["train"] * 6, "fold": [0, None, 0, 0, 0, 0]}, "fold"),
+        (
+            {
+                "patient": ["p", "p", "q", "r", "s", "t"],
+                "split": ["train"] * 6,
+                "folds": [[0], [1], [0], [0], [0], [0]],
+            },
+            "fold",
+        ),
+        (
+            {
+                "patient": ["p", "p", "q", "r", "s", "t"],
+                "split": ["train"] * 6,
+                "folds": [[0], None, [0], [0], [0], [0]],
+            },
+            "fold",
+        ),
         ({"case": ["a", "a", "b", "c", "d", "e"]}, "twice"),
         ({"split": ["train", "holdout", "train", "train", "test", "test"]}, "split"),
         ({"split": ["train", None, "train", "train", "test", "test"]}, "split"),

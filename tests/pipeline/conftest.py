@@ -31,7 +31,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def options(phantom: Path, **changes: object) -> ScanOptions:
-    labelling = Labelling(table=phantom / "labels.csv", label="nodule")
+    labelling = Labelling(table=phantom / "labels.csv", label=("nodule",))
     return ScanOptions(phantom / "centre-a", labelling, Stated(site="A"), **changes)  # type: ignore[arg-type]
 
 
@@ -42,7 +42,7 @@ def machine() -> Machine:
 
 @pytest.fixture(scope="session")
 def finished(phantom: Path, machine: Machine, tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    labelling = Labelling(table=phantom / "labels.csv", label="nodule")
+    labelling = Labelling(table=phantom / "labels.csv", label=("nodule",))
     out = tmp_path_factory.mktemp("runs") / "finished"
     return run_all(
         out, options(phantom), PlanOptions(decisions=QUICK), machine, {"B": External(phantom / "centre-b", labelling)}

@@ -34,7 +34,7 @@ def test_demo(tmp_path: Path) -> None:
             dataset = pydicom.dcmread(path)
             dataset.RescaleSlope, dataset.RescaleIntercept = 1, 0
             dataset.save_as(path)
-    table = Labelling(table=images / "labels-b.csv", label="nodule")
+    table = Labelling(table=images / "labels-b.csv", label=("nodule",))
     ignored = scan_for_prediction(images / "centre-b", bundle.labels, bundle.positive, table)
     predictions, _ = predict(bundle, ignored, device="cpu")
     assert auc(predictions.truth, predictions.logits[:, 0]) <= away - 0.1

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from hounsfield.cohort import Stated, scan
+from hounsfield.cohort import Looking, Splitting, Stated, scan
 from hounsfield.core import Plan
 from hounsfield.errors import PlanError, ReadError, WeightsError
 from hounsfield.plan import Fingerprint, check_plan, fingerprint, make_plan, plan_from
@@ -154,6 +154,9 @@ def test_unknown_backbone(found: Make) -> None:
         plan_from(found(), "cohort", decisions={"backbone": "resnett50"})
 
 
+UNSEEN = Looking(pixels=False)  # blocks of noise in air look alike, and would count as near duplicates
+
+
 @pytest.fixture(scope="module")
 def cohort(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder = tmp_path_factory.mktemp("images")
@@ -162,7 +165,7 @@ def cohort(tmp_path_factory: pytest.TempPathFactory) -> Any:
         place.mkdir(exist_ok=True)
         pixels = np.random.default_rng(number).integers(0, 255, (40, 30), dtype=np.uint8)
         Picture.fromarray(pixels).save(place / f"{number}.png")
-    return scan(folder, folds=3, workers=0)
+    return scan(folder, splitting=Splitting(folds=3), workers=0)
 
 
 def test_fingerprint(cohort: Any) -> None:
@@ -215,13 +218,13 @@ def volumes(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.usefixtures("unmeasured")
 def test_nifti_has_to_be_said_what_it_is(volumes: Path) -> None:
-    silent = scan(volumes, workers=0)
+    silent = scan(volumes, looking=UNSEEN, workers=0)
     with pytest.raises(PlanError, match="no modality") as caught:
         make_plan(silent, workers=0, device="cpu")
     assert "--modality" in str(caught.value.fix)
     asked = make_plan(silent, workers=0, device="cpu", decisions={"conditioning": "zscore"})
     assert (asked.conditioning.value, asked.unit.value) == ("zscore", "arbitrary")
-    said = scan(volumes, workers=0, stated=Stated(modality="CT"))
+    said = scan(volumes, looking=UNSEEN, workers=0, stated=Stated(modality="CT"))
     found = fingerprint(said, workers=0)
     assert (found.modality, found.kind, found.is_picture, found.looks_hounsfield) == ("CT", "nifti", False, True)
     assert -60 <= found.low < found.high <= 90, "air is left out of what a fitted window spans"
@@ -229,7 +232,7 @@ def test_nifti_has_to_be_said_what_it_is(volumes: Path) -> None:
     assert (plan.conditioning.value, plan.unit.value) == ("hounsfield", "HU")
     assert "fitted" in plan.windows.reason
     check_plan(plan)
-    as_mr = make_plan(scan(volumes, workers=0, stated=Stated(modality="MR")), workers=0, device="cpu")
+    as_mr = make_plan(scan(volumes, looking=UNSEEN, workers=0, stated=Stated(modality="MR")), workers=0, device="cpu")
     assert (as_mr.conditioning.value, as_mr.unit.value) == ("percentiles", "arbitrary")
 
 
@@ -237,7 +240,7 @@ def test_nifti_has_to_be_said_what_it_is(volumes: Path) -> None:
 def test_a_plan_of_hu_refuses_nifti_that_holds_none(volumes: Path, tmp_path: Path) -> None:
     import nibabel
 
-    said = scan(volumes, workers=0, stated=Stated(modality="CT"))
+    said = scan(volumes, looking=UNSEEN, workers=0, stated=Stated(modality="CT"))
     plan = make_plan(said, workers=0, device="cpu", decisions={"size": [32, 32]})
     preparation = Preparation(plan.conditioning.value, plan.slices.value, recipe_of(plan))
     (good,) = said.locate(said.table["files"][0].to_list())

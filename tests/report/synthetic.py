@@ -73,6 +73,7 @@ def cohort(labels: list[str], *, cases: int = 400, seed: int = 0) -> Cohort:
     columns |= {
         "case": [digest(["case", number])[:16] for number in range(cases)],
         "patient": [digest(["patient", number])[:16] for number in range(cases)],
+        "group": [digest(["patient", number])[:16] for number in range(cases)],
         "files": [[digest(["file", number])[:16]] for number in range(cases)],
         "modality": ["CT"] * cases,
         "site": [("north", "south")[number % 2] for number in range(cases)],
@@ -98,7 +99,8 @@ def cohort(labels: list[str], *, cases: int = 400, seed: int = 0) -> Cohort:
         [("f1", None, "Jane_Doe/scan.dcm", None, "PID-4711", None, None)], schema=CROSSWALK, orient="row"
     )
     table = pl.DataFrame(columns, schema=SCHEMA)
-    return Cohort(table, about, pl.DataFrame(aside, schema=QUARANTINE, orient="row"), private, Path("/data/secret"))
+    put_aside = pl.DataFrame(aside, schema=QUARANTINE, orient="row")
+    return Cohort(table, about, put_aside, crosswalk=private, root=Path("/data/secret"))
 
 
 def plan(made_for: Cohort) -> Plan:

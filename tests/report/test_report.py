@@ -14,7 +14,9 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from synthetic import BINARY, MANY, predictions, run_folder
 
-from hounsfield.core import files
+from hounsfield.audit import Audit
+from hounsfield.audit.record import Item
+from hounsfield.core import Cohort, files
 from hounsfield.errors import HounsfieldError, UsageError
 from hounsfield.evaluate import Evaluation
 from hounsfield.measure import decimals
@@ -210,11 +212,29 @@ def test_a_leak_that_was_allowed_marks_the_report(tmp_path: Path) -> None:
 
     run_folder(tmp_path, BINARY, full=False)
     made = cohort(BINARY)
-    about = made.about.model_copy(
-        update={"notes": ["Leaks were allowed: 4 training cases are near-duplicates of test cases."]}
-    )
+    about = made.about.model_copy(update={"leaks": "allow", "leaks_allowed": 4})
     type(made)(made.table, about).save(tmp_path)
-    assert "Leaks were allowed" in write_report(tmp_path).read_text(encoding="utf-8").split("<nav")[0]
+    head = write_report(tmp_path).read_text(encoding="utf-8").split("<nav")[0]
+    assert "4 cases leak from one part of the given split into another, and were allowed to" in head
+
+
+def test_an_alarm_of_the_audit_marks_the_report_of_its_own_cohort_alone(tmp_path: Path) -> None:
+    run_folder(tmp_path, BINARY, full=False)
+    made = Cohort.load(tmp_path)
+    page = write_report(tmp_path)
+    assert "The cohort was not audited. Do it with: hounsfield audit RUN" in page.read_text(encoding="utf-8")
+    alarm = Item(level="alarm", topic="shortcut", sentence="Scanner <b> alone predicts malignant with AUC 0.91.")
+    warning = Item(level="warning", topic="labels", sentence="3 pairs have two labels.")
+    record = Audit(
+        cohort=made.digest, unit="series", cases=400, patients=400, labels=BINARY, several=False, counts={}, split_sentence="",
+        parts={}, items=[alarm, warning], shortcuts=[], groups=[], missing=[], associations=[], pairs=[], quarantine=[],
+    )  # fmt: skip
+    record.save(tmp_path / "audit")
+    text = write_report(tmp_path).read_text(encoding="utf-8")
+    assert "Scanner &lt;b&gt; alone predicts malignant with AUC 0.91." in text.split("<nav")[0]
+    assert "3 pairs have two labels." in text.split("<nav")[1] and "1 alarm and 1 warning" in text
+    record.model_copy(update={"cohort": "of another cohort"}).save(tmp_path / "audit")
+    assert "alone predicts" not in write_report(tmp_path).read_text(encoding="utf-8")
 
 
 def test_leaks_in_quarantine_mark_the_report(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from hounsfield.errors import UsageError
 
 if TYPE_CHECKING:
     from hounsfield.cohort import Looking
+    from hounsfield.pipeline.stages import ScanOptions
 
 Run = Annotated[Path, typer.Argument(help="The run folder.", metavar="RUN")]
 Images = Annotated[
@@ -21,18 +22,39 @@ Images = Annotated[
     ),
 ]
 Labels = Annotated[
-    Path | None, typer.Option("--labels", help="CSV with a key and a label column; else class-named folders.")
+    Path | None,
+    typer.Option("--labels", help="CSV, TSV or Parquet with a key and a label column; else class-named folders."),
 ]
 Out = Annotated[Path, typer.Option("--out", help="The run folder to write.")]
 Key = Annotated[str | None, typer.Option("--key", help="Name of the key column.")]
-Label = Annotated[str | None, typer.Option("--label", help="Name of the label column.")]
+Label = Annotated[
+    list[str] | None,
+    typer.Option("--label", help="Name of the label column; given several times, a case may have several labels."),
+]
+Uncertain = Annotated[
+    str, typer.Option("--uncertain", help="What an uncertain label counts as: unknown, present, absent or class.")
+]
+Blank = Annotated[
+    str, typer.Option("--blank", help="What an empty cell means, with several labels per case: unknown or absent.")
+]
 Positive = Annotated[str | None, typer.Option("--positive", help="The label that means disease.")]
 PatientPattern = Annotated[
     str | None,
     typer.Option("--patient-pattern", help="Regular expression on the path; its first group names the patient."),
 ]
 Folds = Annotated[int, typer.Option("--folds", help="Number of folds; 0 for train/validation/calibration/test.", min=0)]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of the split.", min=0)]
+Repeats = Annotated[int, typer.Option("--repeats", help="How often the cohort is divided into folds.", min=1)]
+Split = Annotated[
+    str,
+    typer.Option(
+        "--split",
+        help="auto, given, patient, time, site, scanner, site=NAME, scanner=NAME or column=NAME; see the page on scan.",
+    ),
+]
+Leaks = Annotated[
+    str, typer.Option("--leaks", help="Patients and pictures in two parts of a given split: drop, refuse or allow.")
+]
+Seed = Annotated[int, typer.Option("--seed", help="Seed of what is drawn at random, such as the split.", min=0)]
 Site = Annotated[str | None, typer.Option("--site", help="Name of the centre, where the labels do not say.")]
 Modality = Annotated[
     str | None, typer.Option("--modality", help="Modality of pictures, whose files do not say (CT, MR, CR, US…).")
@@ -46,8 +68,11 @@ KeyFile = Annotated[
 Uneven = Annotated[
     str, typer.Option("--uneven", help="Slices that make no even volume: put them aside, or keep them as pictures.")
 ]
-Artefacts = Annotated[
-    bool, typer.Option("--artefacts/--no-artefacts", help="Look for burned-in text, markers, lines and borders.")
+Pixels = Annotated[
+    bool,
+    typer.Option(
+        "--pixels/--no-pixels", help="Decode every case once: near duplicates, burned-in text, markers, lines."
+    ),
 ]
 SideFree = Annotated[bool, typer.Option("--side-free", help="The label has no side: allow horizontal flips.")]
 LossName = Annotated[str, typer.Option("--loss", help="cross-entropy or focal; both weighted by the class balance.")]
@@ -112,7 +137,29 @@ def externals(pairs: list[str] | None) -> dict[str, Path]:
     return found
 
 
-def looking(uneven: str, artefacts: bool) -> Looking:
+def scanning(
+    images: Path, labels: Path | None, key: str | None, label: list[str] | None, positive: str | None, uncertain: str,
+    blank: str, patient_pattern: str | None, split: str, folds: int, repeats: int, seed: int, leaks: str, site: str | None,
+    modality: str | None, body_part: str | None, uneven: str, pixels: bool, key_file: Path | None,
+) -> ScanOptions:  # fmt: skip
+    """Collect the options of a scan.
+
+    Raises
+    ------
+    UsageError
+        If one of them has a value that it cannot have.
+    """
+    from hounsfield.cohort import Labelling, Splitting, Stated
+    from hounsfield.pipeline.stages import ScanOptions
+
+    labelling = Labelling(labels, key, tuple(label or ()), positive, uncertain, blank, patient_pattern)  # type: ignore[arg-type]
+    splitting = Splitting(split, folds, repeats, seed, leaks)  # type: ignore[arg-type]
+    return ScanOptions(
+        images, labelling, Stated(site, modality, body_part), splitting, key_file, looking(uneven, pixels)
+    )
+
+
+def looking(uneven: str, pixels: bool) -> Looking:
     """Return how images are to be looked at.
 
     Raises
@@ -124,4 +171,4 @@ def looking(uneven: str, artefacts: bool) -> Looking:
 
     if uneven not in ("aside", "keep"):
         raise UsageError(f"--uneven {uneven!r}", fix="Choose aside or keep.")
-    return Looking("keep" if uneven == "keep" else "aside", artefacts)
+    return Looking("keep" if uneven == "keep" else "aside", pixels)

@@ -42,7 +42,7 @@ def predict(
             predict_stage(RunFolder(model), machine, part)
             written = RunFolder(model).predictions(part)
         else:
-            labelling = Labelling(labels, None, label, None, patient_pattern)
+            labelling = Labelling(labels, label=tuple(label or ()), patient_pattern=patient_pattern)
             written = predict_folder(
                 model,
                 images,
@@ -50,6 +50,6 @@ def predict(
                 labelling,
                 machine,
                 key_file,
-                opt.looking(uneven, artefacts=False),
+                opt.looking(uneven, pixels=False),
             )
     console.print(f"predictions: {written}", soft_wrap=True)

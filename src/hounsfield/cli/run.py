@@ -22,15 +22,20 @@ def run(
     key: opt.Key = None,
     label: opt.Label = None,
     positive: opt.Positive = None,
+    uncertain: opt.Uncertain = "unknown",
+    blank: opt.Blank = "unknown",
     patient_pattern: opt.PatientPattern = None,
+    split: opt.Split = "auto",
     folds: opt.Folds = 0,
+    repeats: opt.Repeats = 1,
     seed: opt.Seed = 0,
+    leaks: opt.Leaks = "drop",
     external: ExternalCentre = None,
     site: opt.Site = None,
     modality: opt.Modality = None,
     body_part: opt.BodyPart = None,
     uneven: opt.Uneven = "aside",
-    artefacts: opt.Artefacts = True,
+    pixels: opt.Pixels = True,
     key_file: opt.KeyFile = None,
     side_free: opt.SideFree = False,
     loss: opt.LossName = "cross-entropy",
@@ -40,18 +45,17 @@ def run(
     device: opt.Device = "auto",
     workers: opt.Workers = None,
 ) -> None:
-    """Everything in order: scan, plan, train, predict, explain, export, evaluate, report. The same command resumes."""
+    """Everything in order: scan, audit, plan, train, predict, explain, export, evaluate, report. The same command resumes."""
     from hounsfield.cli.console import Bars
-    from hounsfield.cohort import Labelling, Stated
     from hounsfield.pipeline.run import External, run_all
-    from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
+    from hounsfield.pipeline.stages import Machine, PlanOptions
 
-    labelling = Labelling(labels, key, label, positive, patient_pattern)
-    scanning = ScanOptions(
-        images, labelling, Stated(site, modality, body_part), folds, seed, key_file, opt.looking(uneven, artefacts)
-    )
+    scanning = opt.scanning(
+        images, labels, key, label, positive, uncertain, blank, patient_pattern, split, folds, repeats, seed, leaks, site,
+        modality, body_part, uneven, pixels, key_file,
+    )  # fmt: skip
     planning = PlanOptions(side_free, loss, opt.decisions(set_, backbone, weights, seed))
-    centres = {name: External(folder, labelling) for name, folder in opt.externals(external).items()}
+    centres = {name: External(folder, scanning.labelling) for name, folder in opt.externals(external).items()}
     with Bars(console) as bars:
         result = run_all(out, scanning, planning, Machine(device, workers, bars), centres)
     console.print(f"report: {result.report}", soft_wrap=True)

@@ -14,27 +14,31 @@ def scan(
     key: opt.Key = None,
     label: opt.Label = None,
     positive: opt.Positive = None,
+    uncertain: opt.Uncertain = "unknown",
+    blank: opt.Blank = "unknown",
     patient_pattern: opt.PatientPattern = None,
+    split: opt.Split = "auto",
     folds: opt.Folds = 0,
+    repeats: opt.Repeats = 1,
     seed: opt.Seed = 0,
+    leaks: opt.Leaks = "drop",
     site: opt.Site = None,
     modality: opt.Modality = None,
     body_part: opt.BodyPart = None,
     uneven: opt.Uneven = "aside",
-    artefacts: opt.Artefacts = True,
+    pixels: opt.Pixels = True,
     key_file: opt.KeyFile = None,
     workers: opt.Workers = None,
 ) -> None:
-    """Folder + labels → Cohort: headers, labels, volumes, artefacts, quarantine, split by patient."""
+    """Folder + labels → Cohort: headers, labels, volumes, duplicates, artefacts, quarantine, split by patient."""
     from hounsfield.cli.console import Bars
-    from hounsfield.cohort import Labelling, Stated
     from hounsfield.pipeline.folder import RunFolder
-    from hounsfield.pipeline.stages import Machine, ScanOptions, scan_stage
+    from hounsfield.pipeline.stages import Machine, scan_stage
 
-    labelling = Labelling(labels, key, label, positive, patient_pattern)
-    chosen = ScanOptions(
-        images, labelling, Stated(site, modality, body_part), folds, seed, key_file, opt.looking(uneven, artefacts)
-    )
+    chosen = opt.scanning(
+        images, labels, key, label, positive, uncertain, blank, patient_pattern, split, folds, repeats, seed, leaks, site,
+        modality, body_part, uneven, pixels, key_file,
+    )  # fmt: skip
     with Bars(console) as bars:
         scan_stage(RunFolder(out), chosen, Machine(workers=workers, reporter=bars))
     console.print(f"cohort: {out / 'cohort.parquet'}, quarantine: {out / 'quarantine.csv'}", soft_wrap=True)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from hounsfield.cohort.duplicates import Marks, repeated_cases
 from hounsfield.cohort.grouping import Draft
 from hounsfield.cohort.slices import Locate, in_slice_order
 from hounsfield.read import Header
@@ -29,12 +28,13 @@ class Looking:
     ----------
     uneven:
         What becomes of slices that make no volume: "aside", or "keep" as pictures that belong together.
-    artefacts:
-        Whether pixels are decoded to find burned-in text, markers, lines and borders.
+    pixels:
+        Whether pixels are decoded: to find near duplicates, burned-in text, markers, lines and borders, and what an audit
+        needs to know.
     """
 
     uneven: Literal["aside", "keep"] = "aside"
-    artefacts: bool = True
+    pixels: bool = True
 
 
 @dataclass(frozen=True)
@@ -46,25 +46,20 @@ class Chosen:
     drafts:
         Those that are used, their headers in slice order.
     away:
-        Those that are not, with the reason; and the case that a duplicate repeats, if that is the reason.
+        Those that are not, with the reason.
     aside:
         Single files of cases that are used: scouts, copies, series that are no volume.
     """
 
     drafts: list[Draft]
-    away: list[tuple[Draft, str, Draft | None]]
+    away: list[tuple[Draft, str]]
     aside: list[tuple[Header, str]]
     notes: list[str]
 
 
-def choose(drafts: Sequence[Draft], marks: Marks, locate: Locate, uneven: Literal["aside", "keep"] = "aside") -> Chosen:
-    """Put slices in order and leave out cases that make no volume, or that repeat another one; `marks` tell equal content."""
+def choose(drafts: Sequence[Draft], locate: Locate, uneven: Literal["aside", "keep"] = "aside") -> Chosen:
+    """Put slices in order, and leave out cases that make no volume."""
     ordered = in_slice_order(drafts, locate, keep_uneven=uneven == "keep")
-    repeats = repeated_cases(ordered.drafts, marks)
-    away: list[tuple[Draft, str, Draft | None]] = [
-        (ordered.drafts[index], why, ordered.drafts[first]) for index, (first, why) in repeats.items()
-    ]
-    away += [(ordered.drafts[index], why, None) for index, why in ordered.refused.items() if index not in repeats]
-    gone = {*repeats, *ordered.refused}
-    kept = [draft for index, draft in enumerate(ordered.drafts) if index not in gone]
+    away = [(ordered.drafts[index], why) for index, why in ordered.refused.items()]
+    kept = [draft for index, draft in enumerate(ordered.drafts) if index not in ordered.refused]
     return Chosen(kept, away, ordered.aside, ordered.notes)

@@ -11,13 +11,13 @@ from hounsfield.cohort.labels import MOST_CLASSES
 from hounsfield.errors import LabelError
 
 _DISEASE = re.compile(
-    r"(yes|true|1|pos(itive)?|present|abnormal|disease[ds]?|sick|patholog\w*|malign\w*|cancer\w*|carcinoma\w*|tumou?r\w*|"
+    r"(yes|true|1(\.0)?|pos(itive)?|present|abnormal|disease[ds]?|sick|patholog\w*|malign\w*|cancer\w*|carcinoma\w*|tumou?r\w*|"
     r"pneumonia|covid\S*|tubercul\w*|tb|h(a)?emorrhag\w*|bleed\w*|stroke|fractur\w*|nodul\w*|lesion\w*|mass|effusion|"
     r"hyperplasia|aneurysm|metasta\w*|edema|oedema|case)",
     re.IGNORECASE,
 )
 _HEALTHY = re.compile(
-    r"(no|not?[ _-].*|false|0|neg(ative)?|absent|normal.*|healthy|benign.*|control|none|without.*)", re.IGNORECASE
+    r"(no|not?[ _-].*|false|0(\.0)?|neg(ative)?|absent|normal.*|healthy|benign.*|control|none|without.*)", re.IGNORECASE
 )
 
 

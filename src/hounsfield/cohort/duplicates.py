@@ -1,73 +1,201 @@
-"""The same image twice: one is kept, the others go to quarantine with the pair named."""
+"""The same picture in two cases, and the same patient in two parts: what is put aside, what is never parted, what leaks."""
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
 
-from hounsfield.cohort.grouping import Draft
-from hounsfield.read import Header, Source
+import numpy as np
+import polars as pl
+
+from hounsfield.cohort.same import Same
+from hounsfield.core.cohort import PAIRS, Cohort, Leaks
+from hounsfield.errors import SplitError
 
 # In which part an image is kept when it stands in several: what judges the model is not touched.
-KEEP_FIRST = {"test": 0, "calibration": 1, "validation": 2, "train": 3, None: 4}
+KEEP_FIRST = {"test": 0, "calibration": 1, "validation": 2}
+_REST = 3  # train, a fold, or no part
 
 
-class Marks:
-    """Marks of content: two images with the same mark are the same image.
+def settle(cohort: Cohort, same: Sequence[Same], *, given: bool, leaks: Leaks) -> Cohort:
+    """Put repeated pictures aside, deal with leaks between given parts, and join the patients who share a picture.
 
-    A DICOM object has its SOPInstanceUID, which names one object (PS3.5 section 9). Others have a digest of their bytes
-    or values, as far as it was needed: a file whose size no other file has is like none of them.
+    Parameters
+    ----------
+    same:
+        Pairs of rows of the cohort's usable cases.
+    given:
+        Whether the column `given` holds the parts (or folds) that will be used; else no part exists yet.
+    leaks:
+        "drop" puts the row aside that is not the judge's (test before calibration, validation and train); "refuse" ends;
+        "allow" keeps all.
+
+    Raises
+    ------
+    SplitError
+        If there are leaks and they are refused.
     """
-
-    def __init__(self, digests: Mapping[Source, str | None] | None = None) -> None:
-        self._digests = digests or {}
-
-    def of(self, header: Header) -> str | None:
-        """Return the mark of an image, None where it is like no other."""
-        return header.sop_uid or self._digests.get(header.source)
+    return _Settling(cohort, list(same), given, leaks).run()
 
 
-def drop_repeated_files(headers: Sequence[Header], marks: Marks) -> tuple[list[Header], list[Header]]:
-    """Return (headers without repeated DICOM objects, those that repeat one), the first of each kept."""
-    seen: set[str] = set()
-    kept: list[Header] = []
-    repeated: list[Header] = []
-    for header in headers:
-        mark = marks.of(header) if header.kind == "dicom" else None
-        (repeated if mark in seen else kept).append(header)
-        if mark is not None:
-            seen.add(mark)
-    return kept, repeated
+class _Settling:
+    def __init__(self, cohort: Cohort, same: list[Same], given: bool, leaks: Leaks) -> None:
+        self.cohort, self.same, self.leaks = cohort, same, leaks
+        rows = cohort.usable
+        self.cases: list[str] = rows["case"].to_list()
+        self.patients: list[str] = rows["patient"].to_list()
+        self.parts: list[str | None] = rows["given"].to_list() if given else [None] * rows.height
+        states = rows["states"].to_list() if cohort.about.multi_label else rows["label"].to_list()
+        self.labels = [tuple(state) if isinstance(state, list) else state for state in states]
+        self.away: dict[int, str] = {}
+        self.fates: dict[tuple[int, int], str] = {}
+        self.leaking: list[tuple[int, int]] = []  # row that leaks, row that it leaks from
 
+    def run(self) -> Cohort:
+        self._repeats()
+        self._patients_in_two_parts()
+        self._near_in_two_parts()
+        if self.leaking and self.leaks == "refuse":
+            self._refuse()
+        about = self.cohort.about.model_copy(
+            update={
+                "leaks": self.leaks,
+                "leaks_allowed": len(self._allowed()),
+                "notes": [*self.cohort.about.notes, *self._notes()],
+            }
+        )
+        groups = pl.DataFrame(
+            {"case": self.cases, "joined": self._groups()}, schema={"case": pl.String, "joined": pl.String}
+        )
+        table = (
+            self.cohort.table.join(groups, on="case", how="left", maintain_order="left")
+            .with_columns(group=pl.coalesce("joined", "patient"))
+            .drop("joined")
+        )
+        settled = replace(self.cohort, table=table.select(self.cohort.table.columns), about=about, pairs=self._pairs())
+        return settled.put_aside({self.cases[row]: why for row, why in self.away.items()}, stage="scan")
 
-def repeated_cases(drafts: Sequence[Draft], marks: Marks) -> dict[int, tuple[int, str]]:
-    """Return index → (index of the case it repeats, reason) for cases that are one image with equal content."""
-    alike: dict[str, list[int]] = defaultdict(list)
-    for index, draft in enumerate(drafts):
-        mark = marks.of(draft.headers[0]) if len(draft.headers) == 1 else None
-        if mark is not None:
-            alike[mark].append(index)
-    found: dict[int, tuple[int, str]] = {}
-    for group in alike.values():
-        if len(group) > 1:
-            found |= _repeats(drafts, sorted(group, key=lambda index: (KEEP_FIRST[drafts[index].split], index)))
-    return found
+    def _order(self, row: int) -> tuple[int, int]:
+        return KEEP_FIRST.get(self.parts[row] or "", _REST), row
 
+    def _repeats(self) -> None:
+        """Judge groups of equal images, the best kept first. A given test part is never made smaller."""
+        groups: dict[int, list[int]] = defaultdict(list)
+        for pair in self.same:
+            if pair.kind == "exact":
+                groups[pair.first].append(pair.second)
+        for first, others in groups.items():
+            rows = sorted([first, *others], key=self._order)
+            conflict = len({self.labels[row] for row in rows}) > 1
+            for row in rows:
+                partner = rows[0] if row != rows[0] else rows[1]
+                self._judge(row, partner, rows[0], conflict)
 
-def _repeats(drafts: Sequence[Draft], group: list[int]) -> dict[int, tuple[int, str]]:
-    """Judge one group of equal images, the best kept first. A given test part is never made smaller."""
-    first, keeper = group[0], drafts[group[0]].split
-    conflict = len({drafts[index].label for index in group}) > 1
-    found = {}
-    for index in group:
-        split = drafts[index].split
-        if split == "test" or (index == first and not (conflict and len(group) > 1)):
-            continue
-        partner = first if index != first else group[1]
+    def _judge(self, row: int, partner: int, keeper: int, conflict: bool) -> None:
+        names = f"it repeats {self.cases[partner]}"
+        leak = self.parts[row] != self.parts[keeper]
+        if leak:
+            self.leaking.append((row, keeper))
+        if self.parts[row] == "test" or (row == keeper and not conflict):
+            return
         if conflict:
-            found[index] = (partner, "the same image stands here under two labels")
-        elif split != keeper:
-            found[index] = (partner, f"the same image stands in the {keeper} part (a leak)")
-        else:
-            found[index] = (partner, "the same image, a second time")
-    return found
+            self.away[row] = f"the same image stands here under two labels; {names}"
+        elif leak and self.leaks != "allow":
+            self.away[row] = f"the same image stands in the {_named(self.parts[keeper])} (a leak); {names}"
+        elif not leak:
+            self.away[row] = f"the same image, a second time; {names}"
+
+    def _patients_in_two_parts(self) -> None:
+        rows_of: dict[str, list[int]] = defaultdict(list)
+        for row, patient in enumerate(self.patients):
+            if row not in self.away:
+                rows_of[patient].append(row)
+        for rows in rows_of.values():
+            keeper = min(rows, key=self._order)
+            for row in rows:
+                if self.parts[row] != self.parts[keeper]:
+                    self.leaking.append((row, keeper))
+                    if self.leaks != "allow":
+                        self.away[row] = f"the patient also stands in the {_named(self.parts[keeper])} (a leak)"
+
+    def _near_in_two_parts(self) -> None:
+        for pair in self.same:
+            if pair.kind == "exact" or self.parts[pair.first] == self.parts[pair.second]:
+                continue
+            if pair.first in self.away or pair.second in self.away:
+                continue
+            keeper, row = sorted((pair.first, pair.second), key=self._order)
+            self.leaking.append((row, keeper))
+            if self.leaks != "allow":
+                part = _named(self.parts[keeper])
+                self.away[row] = f"nearly the same image stands in the {part} (a leak); it is like {self.cases[keeper]}"
+
+    def _allowed(self) -> set[int]:
+        """Return the rows that leak and are kept all the same."""
+        return {row for row, _ in self.leaking if self.leaks == "allow" and row not in self.away}
+
+    def _refuse(self) -> None:
+        told = [
+            f"{self.cases[row]} in the {_named(self.parts[row])} and {self.cases[keeper]} in the {_named(self.parts[keeper])}"
+            for row, keeper in self.leaking
+        ]
+        more = f" and {len(told) - 5} more" if len(told) > 5 else ""
+        raise SplitError(
+            f"the given split leaks: {len(told)} time(s) a picture or a patient stands in two parts: {'; '.join(told[:5])}{more}",
+            fix="Mend the split, or let the training side be put aside (--leaks drop). "
+            "After a scan with --leaks allow, hounsfield show RUN --cases --paths tells which files they are.",
+        )
+
+    def _groups(self) -> list[str]:
+        """Name every case's group after its first patient: patients joined by pictures that both keep."""
+        from scipy.sparse import coo_array  # large, and not needed while headers are read
+        from scipy.sparse.csgraph import connected_components
+
+        patients = list(dict.fromkeys(self.patients))
+        number = {patient: place for place, patient in enumerate(patients)}
+        kept = [pair for pair in self.same if pair.first not in self.away and pair.second not in self.away]
+        if self.leaks == "allow":  # then pairs may lie in two parts, and join nothing
+            kept = [pair for pair in kept if self.parts[pair.first] == self.parts[pair.second]]
+        ends = np.array(
+            [[number[self.patients[row]] for row in (pair.first, pair.second)] for pair in kept], dtype=np.int64
+        ).reshape(-1, 2)
+        size = (len(patients), len(patients))
+        graph = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=size)
+        _, parts = connected_components(graph, directed=False)
+        first: dict[int, str] = {}
+        for patient, part in zip(patients, parts.tolist(), strict=True):
+            first.setdefault(part, patient)
+        return [first[int(parts[number[patient]])] for patient in self.patients]
+
+    def _pairs(self) -> pl.DataFrame:
+        rows = [
+            (self.cases[one.first], self.cases[one.second], one.kind, one.how, round(one.likeness, 4), self._fate(one))
+            for one in self.same
+        ]
+        return pl.DataFrame(rows, schema=PAIRS, orient="row")
+
+    def _fate(self, pair: Same) -> str:
+        gone = [name for name, row in (("first", pair.first), ("second", pair.second)) if row in self.away]
+        if len(gone) == 2:
+            return "both put aside"
+        if gone:
+            return f"the {gone[0]} was put aside"
+        if self.parts[pair.first] != self.parts[pair.second]:
+            return "allowed, though it leaks"
+        return "both kept, never parted"
+
+    def _notes(self) -> list[str]:
+        counts = Counter((pair.kind, pair.how) for pair in self.same)
+        notes = []
+        if counts:
+            told = ", ".join(f"{count}× {how}" for (_, how), count in counts.most_common())
+            exact = sum(count for (kind, _), count in counts.items() if kind == "exact")
+            notes.append(f"{exact} exact and {len(self.same) - exact} near duplicates: {told}")
+        if self._allowed():
+            notes.append(f"{len(self._allowed())} case(s) leak from one given part into another, and were allowed to")
+        return notes
+
+
+def _named(part: str | None) -> str:
+    return "cohort" if part is None else f"fold {part}" if part.isdigit() else f"{part} part"

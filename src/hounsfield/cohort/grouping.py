@@ -11,8 +11,9 @@ from functools import lru_cache
 from pathlib import Path, PurePosixPath
 
 from hounsfield.cohort.classes import known_archive
+from hounsfield.cohort.findings import States
 from hounsfield.cohort.labels import KEY_KINDS, LabelTable, normalised
-from hounsfield.errors import LabelError, UsageError
+from hounsfield.errors import UsageError
 from hounsfield.read import Header
 
 GIVEN_SPLITS = {
@@ -21,34 +22,53 @@ GIVEN_SPLITS = {
 }  # fmt: skip
 
 
+NO_LABEL = "no label"
+
+
 @dataclass
 class Draft:
     """A case before it gets a pseudonym: its headers, and what is known of it.
 
-    `stacks`: frames of each volume, in order, once `slices.in_slice_order` has put the headers in theirs.
+    `stacks`: frames of each volume, in order, once `slices.in_slice_order` has put the headers in theirs. `given`: the part
+    that came with the data, or the number of a fold.
     """
 
     identity: str
     headers: list[Header]
     patient: str
     label: str | None = None
-    split: str | None = None
+    states: States | None = None
+    given: str | None = None
     facts: dict[str, str] = field(default_factory=dict)
     stacks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Grouping:
-    """Draft cases, where their labels came from, and what was left over."""
+    """Draft cases, where their labels came from, and what was left over.
+
+    Attributes
+    ----------
+    findings:
+        The labels of which a case may have several; empty where it has one of some classes.
+    unlabelled:
+        Cases without a label, with the reason: none is given, or two that contradict each other.
+    unmatched_rows:
+        (row, key) of the label table that no image has.
+    left_over:
+        (row, reason) of rows that were not used although an image may have their key.
+    """
 
     drafts: list[Draft]
     unit: str
     label_column: str | None
     key_column: str | None
     patients_from: str
-    unlabelled: list[Draft]
-    unmatched_rows: list[tuple[int, str]]
-    notes: list[str]
+    unlabelled: list[tuple[Draft, str]]
+    unmatched_rows: list[tuple[int, str]] = field(default_factory=list)
+    left_over: list[tuple[int, str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    findings: tuple[str, ...] = ()
 
 
 def key_index(headers: Sequence[Header], root: Path, table_folder: Path | None) -> dict[str, dict[str, list[int]]]:
@@ -86,7 +106,7 @@ def by_table(
 ) -> Grouping:
     """Make cases from a label table: the kind of its key says what a case is."""
     groups = index[table.key_kind]
-    owner, repeats = _owners(groups, table, root)
+    owner, doubts, notes = _owners(groups, table)
     grouped: dict[str, list[Header]] = defaultdict(list)
     unlabelled: list[Header] = []
     for number, header in enumerate(headers):
@@ -94,40 +114,50 @@ def by_table(
             grouped[owner[number]].append(header)
         else:
             unlabelled.append(header)
-    drafts, notes = [], [*table.notes, *repeats]
+    drafts: list[Draft] = []
+    without: list[tuple[Draft, str]] = []
     patients = _Patients(root, pattern)
     for key, members in grouped.items():
         facts = dict(table.covariates.get(key, {}))
-        draft = Draft(key, members, patients.of(members[0], facts.get("patient")), table.labels[key], None, facts)
-        draft.split = _given_split(facts.get("split") or members[0].split)
-        drafts.append(draft)
-    unmatched = [(row, key) for key, row in table.rows.items() if key not in groups]
-    without = [draft for draft in drafts if draft.label is None]
-    rest = [
-        Draft(identity, members, patients.of(members[0], None))
+        draft = Draft(key, members, patients.of(members[0], facts.get("patient")), table.labels[key], facts=facts)
+        draft.states = table.states.get(key)
+        draft.given = _given_split(facts.get("split") or members[0].split)
+        if key in doubts:
+            without.append((draft, doubts[key]))
+        elif draft.label is None and not _any_known(draft.states):
+            without.append((draft, NO_LABEL))
+        else:
+            drafts.append(draft)
+    without += [
+        (Draft(identity, members, patients.of(members[0], None)), NO_LABEL)
         for identity, members in _by_series(unlabelled, root).items()
     ]
+    # Rows of a key that contradicts itself are listed for that, whether it has an image or not.
+    unmatched = [(row, key) for key, row in table.rows.items() if key not in groups and key not in table.conflicts]
     return Grouping(
-        [draft for draft in drafts if draft.label is not None], table.unit, table.label_column,
-        f"{table.key_column} ({table.key_kind})", patients.sentence, without + rest, unmatched, notes,
+        drafts, table.unit, ", ".join(table.label_columns), f"{table.key_column} ({table.key_kind})", patients.sentence,
+        without, unmatched, list(table.left_over), [*table.notes, *notes], table.names,
     )  # fmt: skip
 
 
-def _owners(groups: Mapping[str, list[int]], table: LabelTable, root: Path) -> tuple[dict[int, str], list[str]]:
-    """Return header → key. One image under two spellings of its key has one label, or the table contradicts itself."""
+def _any_known(states: States | None) -> bool:
+    return states is not None and any(state is not None for state in states)
+
+
+def _owners(groups: Mapping[str, list[int]], table: LabelTable) -> tuple[dict[int, str], dict[str, str], list[str]]:
+    """Return header → key; key → why its label is not known; notes. One image may be named by two keys."""
     owner: dict[int, str] = {}
+    doubts = dict(table.conflicts)
     repeats = 0
     for key, numbers in groups.items():
         for number in numbers if key in table.labels else []:
             other = owner.setdefault(number, key)
-            if table.labels[other] != table.labels[key]:
-                raise LabelError(
-                    f"two labels for one case: rows {table.rows[other]} and {table.rows[key]} name the same image",
-                    where=root,
-                    fix="Keep one label per case.",
-                )
+            if (table.labels[other], table.states.get(other)) != (table.labels[key], table.states.get(key)):
+                one, two = sorted((table.rows[other], table.rows[key]))
+                doubts[other] = f"two labels for one case: rows {one} and {two} of the label table name the same image"
             repeats += other != key
-    return owner, [f"{repeats} rows name an image that another row names too, with the same label"] if repeats else []
+    notes = [f"{repeats} rows name an image that another row names too"] if repeats else []
+    return owner, doubts, notes
 
 
 def by_folder(headers: Sequence[Header], root: Path, pattern: str | None, *, labelled: bool = True) -> Grouping:
@@ -138,27 +168,25 @@ def by_folder(headers: Sequence[Header], root: Path, pattern: str | None, *, lab
     patients = _Patients(root, pattern)
     grouped = _by_series(headers, root)
     # Folders say labels only where there is more than one class; a plain folder says nothing.
-    drafts = []
+    drafts: list[Draft] = []
+    without: list[tuple[Draft, str]] = []
     for identity, members in grouped.items():
         draft = Draft(identity, members, patients.of(members[0], None))
+        places = {_folder_label(header, root) for header in members} if labelled else {(None, None)}
         if members[0].kind == "npz":
-            draft.label, draft.split = _archive_label(members[0]), members[0].split
-        elif labelled:
-            labels = {_folder_label(header, root) for header in members}
-            if len(labels) > 1:
-                names = ", ".join(sorted(str(label[1]) for label in labels))
-                raise LabelError(
-                    f"two labels for one case: a series lies in several class folders ({names})", where=root
-                )
-            draft.split, draft.label = labels.pop()
-        drafts.append(draft)
+            draft.label, draft.given = _archive_label(members[0]), members[0].split
+        elif len(places) == 1:
+            draft.given, draft.label = places.pop()
+        if len(places) > 1:
+            without.append((draft, f"two labels for one case: its files lie in {len(places)} class folders"))
+        elif draft.label is None and labelled:
+            without.append((draft, NO_LABEL))
+        else:
+            drafts.append(draft)
     volumes = any(len(draft.headers) > 1 for draft in drafts)
     archive = any(header.kind == "npz" for header in headers)
-    return Grouping(
-        [draft for draft in drafts if draft.label is not None or not labelled], "series" if volumes else "image",
-        "labels in the archive" if archive else "folder names" if labelled else None, None, patients.sentence,
-        [draft for draft in drafts if draft.label is None and labelled], [], [],
-    )  # fmt: skip
+    source = "labels in the archive" if archive else "folder names" if labelled else None
+    return Grouping(drafts, "series" if volumes else "image", source, None, patients.sentence, without)
 
 
 def _by_series(headers: Sequence[Header], root: Path) -> dict[str, list[Header]]:
@@ -215,11 +243,9 @@ def _archive_label(header: Header) -> str | None:
 
 
 def _given_split(name: str | None) -> str | None:
-    if name is None:
-        return None
-    if name.strip().lower() not in GIVEN_SPLITS:
-        raise LabelError(f"the split column holds {name!r}", fix="Use train, validation, calibration and test.")
-    return GIVEN_SPLITS[name.strip().lower()]
+    """Return a part by our name, or the number of a fold; another word as it is, since nobody may ask for the column."""
+    text = (name or "").strip().lower()
+    return str(int(text)) if text.isdigit() else GIVEN_SPLITS.get(text, name)
 
 
 def _relative(header: Header, base: Path | None) -> str | None:

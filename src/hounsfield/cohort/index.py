@@ -11,7 +11,7 @@ import sqlite3
 import time
 from array import array
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
@@ -20,7 +20,7 @@ from hounsfield.cohort.packing import Unpacker, shape_of
 from hounsfield.cohort.places import Place
 from hounsfield.cohort.reading import Marking, Outcome
 from hounsfield.core.digest import digest
-from hounsfield.core.files import make_folder
+from hounsfield.core.files import make_folder, make_private
 from hounsfield.errors import OutputError, UsageError
 from hounsfield.read import Header
 
@@ -299,11 +299,7 @@ def _place(key: bytes) -> str:
 def _connect(path: Path | None) -> sqlite3.Connection:
     if path is None:
         return sqlite3.connect("", isolation_level=None)
-    # Made before SQLite opens it, for its rights. Never opened where it is there: closing it again would end the lock of
-    # another scan in this process (fcntl(2)).
-    with suppress(FileExistsError):
-        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
-    path.chmod(0o600)
+    make_private(path)  # before SQLite opens it, which gives the files beside it the same rights
     connection = sqlite3.connect(path, timeout=1, isolation_level=None)
     try:
         # Held until the connection is closed, or its process is dead: a second scan must not write between.

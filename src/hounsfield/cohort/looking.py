@@ -1,72 +1,119 @@
-"""A look at the pixels of every case: burned-in text, markers, lines and borders, recorded and not removed.
+"""A look at the pixels of every case: artefacts, small pictures that find duplicates, and the facts that an audit asks for.
 
 A case of one picture is looked at whole; of a volume or a film three frames are, since what is burned in stands in all of
-them. What was seen is kept beside the index, so that a second scan of the same files looks at none.
+them. What was seen is kept (`looks`), so that a second scan of the same files looks at none.
 """
 
 from __future__ import annotations
 
-import json
-import os
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
-from dataclasses import replace
-from pathlib import Path
+from dataclasses import dataclass, replace
 
+import numpy as np
 import polars as pl
 
 from hounsfield.cohort.glance import Glance, Seen, look_at
+from hounsfield.cohort.looks import Memory, key_of
 from hounsfield.core.cohort import SCHEMA, Cohort
 from hounsfield.core.digest import digest
-from hounsfield.core.files import make_folder
 from hounsfield.errors import HounsfieldError
 from hounsfield.read import Source, each
+from hounsfield.read.technical import Fact
 
-# Raise it when the detectors find something else in the same picture: every picture is then looked at again.
-DETECTORS = 1
 FRAMES = 3
 KINDS = ("text", "marker", "line", "border")
 _TOGETHER = 4
 Progress = Callable[[int, int], None]
 
 
-def look(
-    cohort: Cohort, *, run: Path | None = None, workers: int | None = None, progress: Progress | None = None
-) -> Cohort:
-    """Return the cohort with what was seen in its usable cases; a case that cannot be decoded is put aside.
+@dataclass(frozen=True)
+class Sights:
+    """What was seen of cases, fetched from the memory when it is asked for.
 
-    Parameters
+    Attributes
     ----------
-    run:
-        The run folder, whose private part remembers what was seen.
+    frames:
+        Case → how many small pictures there are of it.
+    glances:
+        Case → keys of what was seen of its files, in the order of the files.
+    digests:
+        Case → digest of the pixels that were looked at.
     """
+
+    memory: Memory
+    frames: dict[str, int]
+    glances: dict[str, list[str]]
+    digests: dict[str, str]
+
+    def thumbnails(self, cases: Sequence[str]) -> list[np.ndarray]:
+        """Return the small pictures of each case, (frames, SIDE, SIDE) uint8."""
+        pictures = iter(self.memory.thumbnails([key for case in cases for key in self.glances[case]]))
+        return [np.concatenate([next(pictures) for _ in self.glances[case]]) for case in cases]
+
+    def facts(self, cases: Sequence[str]) -> list[dict[str, Fact]]:
+        """Return what was seen in the middle one of the files that were looked at, for each case."""
+        keys = [self.glances[case] for case in cases]
+        return self.memory.facts([of_case[len(of_case) // 2] for of_case in keys])
+
+
+def look(
+    cohort: Cohort, memory: Memory, *, workers: int | None = None, progress: Progress | None = None
+) -> tuple[Cohort, Sights]:
+    """Return the cohort with what was seen in its usable cases; a case that cannot be decoded is put aside."""
     cases, glances = _glances(cohort)
-    seen: dict[str, Seen] = {case: [] for case in cohort.usable["case"]}
+    keys = [key_of(glance) for glance in glances]
+    gathered = {case: _Gathered() for case in cohort.usable["case"]}
     refused: dict[str, str] = {}
-    with closing(_Memory(run)) as memory:
-        todo: list[int] = []
-        for number, glance in enumerate(glances):
-            known = memory.recall(_key(glance))
-            if known is None:
-                todo.append(number)
-            else:
-                seen[cases[number]] += known
-        results = each(look_at, [glances[number] for number in todo], workers=workers, chunk=_TOGETHER) if todo else ()
-        for done, (place, result) in enumerate(results, start=1):
-            number = todo[place]
-            if isinstance(result, HounsfieldError):
-                refused.setdefault(cases[number], result.what)
-            else:
-                memory.keep(_key(glances[number]), result)
-                seen[cases[number]] += result
-            if progress is not None:
-                progress(done, len(todo))
-    for case in refused:
-        del seen[case]
+    todo: list[int] = []
+    for number, key in enumerate(keys):
+        known = memory.recall(key)
+        if known is None:
+            todo.append(number)
+        else:
+            gathered[cases[number]].add(key, *known)
+    results = each(look_at, [glances[number] for number in todo], workers=workers, chunk=_TOGETHER) if todo else ()
+    for done, (place, result) in enumerate(results, start=1):
+        number = todo[place]
+        if isinstance(result, HounsfieldError):
+            refused.setdefault(cases[number], result.what)
+        else:
+            memory.keep(keys[number], result)
+            gathered[cases[number]].add(keys[number], result.artefacts, result.digest, result.frames)
+        if progress is not None:
+            progress(done, len(todo))
+    memory.flush()
+    seen = {case: one.artefacts() for case, one in gathered.items() if case not in refused}
     column = pl.Series("artefacts", [seen.get(case) for case in cohort.table["case"]], dtype=SCHEMA["artefacts"])
     about = cohort.about.model_copy(update={"notes": [*cohort.about.notes, in_words(list(seen.values()))]})
-    return replace(cohort, table=cohort.table.with_columns(column), about=about).put_aside(refused, stage="scan")
+    looked = replace(cohort, table=cohort.table.with_columns(column), about=about).put_aside(refused, stage="scan")
+    order = {key: number for number, key in enumerate(keys)}
+    return looked, Sights(
+        memory,
+        {case: gathered[case].frames for case in seen},
+        {case: sorted(gathered[case].keys, key=order.__getitem__) for case in seen},
+        {case: digest(sorted(gathered[case].digests)) for case in seen},
+    )
+
+
+class _Gathered:
+    """What was seen of the files of one case; what was remembered comes before what is looked at now."""
+
+    __slots__ = ("_artefacts", "digests", "frames", "keys")
+
+    def __init__(self) -> None:
+        self._artefacts: Seen = []
+        self.keys: list[str] = []
+        self.digests: list[str] = []
+        self.frames = 0
+
+    def add(self, key: str, artefacts: Seen, mark: str, frames: int) -> None:
+        self._artefacts += artefacts
+        self.keys.append(key)
+        self.digests.append(mark)
+        self.frames += frames
+
+    def artefacts(self) -> Seen:
+        return sorted(self._artefacts, key=lambda one: (one["file"], one["frame"]))
 
 
 def in_words(seen: Sequence[Seen]) -> str:
@@ -101,59 +148,3 @@ def _frames(counts: Sequence[int]) -> Iterator[tuple[int, tuple[int, ...]]]:
         if inside:
             yield file, inside
         start += count
-
-
-def _key(glance: Glance) -> str:
-    try:
-        state = os.stat(glance.source.path)
-        signature = [state.st_size, state.st_mtime_ns]
-    except OSError:
-        signature = []
-    return digest(
-        [str(glance.source), signature, glance.file, glance.frames, glance.modality, DETECTORS]
-    )  # fmt: skip
-
-
-class _Memory:
-    """What was seen before, in private/artefacts.sqlite; without a run folder nothing is remembered."""
-
-    def __init__(self, run: Path | None) -> None:
-        self._connection: sqlite3.Connection | None = None
-        if run is None:
-            return
-        path = make_folder(run / "private") / "artefacts.sqlite"
-        try:
-            self._connection = self._open(path)
-        except sqlite3.DatabaseError:  # damaged, or no database: it can be seen again
-            path.unlink(missing_ok=True)
-            self._connection = self._open(path)
-        path.chmod(0o600)
-        self._waiting = 0
-
-    def recall(self, key: str) -> Seen | None:
-        if self._connection is None:
-            return None
-        row = self._connection.execute("SELECT seen FROM looks WHERE key = ?", (key,)).fetchone()
-        return None if row is None else json.loads(row[0])
-
-    def keep(self, key: str, seen: Seen) -> None:
-        if self._connection is None:
-            return
-        self._connection.execute("INSERT OR REPLACE INTO looks VALUES (?, ?)", (key, json.dumps(seen)))
-        self._waiting += 1
-        if self._waiting >= 256:
-            self._connection.commit()
-            self._waiting = 0
-
-    def close(self) -> None:
-        if self._connection is not None:
-            self._connection.commit()
-            self._connection.close()
-
-    @staticmethod
-    def _open(path: Path) -> sqlite3.Connection:
-        connection = sqlite3.connect(path)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.execute("PRAGMA synchronous = NORMAL")
-        connection.execute("CREATE TABLE IF NOT EXISTS looks (key TEXT PRIMARY KEY, seen TEXT NOT NULL) WITHOUT ROWID")
-        return connection

@@ -3,54 +3,84 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import get_args
 
 import polars as pl
 
-from hounsfield.cohort.choosing import Chosen, Looking, Stated, choose
-from hounsfield.cohort.classes import known_archive, order_labels
-from hounsfield.cohort.duplicates import drop_repeated_files
-from hounsfield.cohort.grouping import Draft, Grouping, by_folder, by_table, key_index, stem_of
+from hounsfield.cohort.alike import pairs_among
+from hounsfield.cohort.assemble import assemble
+from hounsfield.cohort.choosing import Looking, Stated, choose
+from hounsfield.cohort.deciding import decide_labels
+from hounsfield.cohort.duplicates import settle
+from hounsfield.cohort.findings import Blank, Uncertain
+from hounsfield.cohort.grouping import Grouping, by_folder, by_table, key_index
 from hounsfield.cohort.headers import Progress, Say, Walk, tidy, walk
 from hounsfield.cohort.index import Aside
 from hounsfield.cohort.labels import existing, read_labels
-from hounsfield.cohort.looking import look
-from hounsfield.cohort.place import Placement, place
+from hounsfield.cohort.looking import Sights, look
+from hounsfield.cohort.looks import open_memory
+from hounsfield.cohort.place import Placement, Splitting, place
 from hounsfield.cohort.pseudonyms import Pseudonyms, load_key
-from hounsfield.core.cohort import CROSSWALK, QUARANTINE, SCHEMA, About, Cohort
+from hounsfield.cohort.same import drop_repeated_files
+from hounsfield.core.cohort import ABSENT, PRESENT, About, Cohort, Leaks
 from hounsfield.errors import LabelError, UsageError
 from hounsfield.read import Header
+
+Bars = Callable[[str], Progress]
 
 
 @dataclass(frozen=True)
 class Labelling:
-    """How labels are found: columns of the table, the positive label, and where patients come from."""
+    """How labels are found, and where patients come from.
+
+    Attributes
+    ----------
+    table:
+        CSV, TSV or Parquet; without it labels come from class-named folders, or from the archive.
+    key, label:
+        Columns of the table; several label columns mean that a case may have several labels.
+    positive:
+        The label that means disease, of two.
+    uncertain:
+        What an uncertain label counts as: "unknown", "present", "absent", or "class" (a class of its own).
+    blank:
+        Whether an empty cell is "unknown" or "absent", where a case may have several labels.
+    patient_pattern:
+        Regular expression on the path; its first group names the patient.
+    """
 
     table: Path | None = None
     key: str | None = None
-    label: str | None = None
+    label: tuple[str, ...] = ()
     positive: str | None = None
+    uncertain: Uncertain = "unknown"
+    blank: Blank = "unknown"
     patient_pattern: str | None = None
+
+    def __post_init__(self) -> None:
+        if self.uncertain not in get_args(Uncertain):
+            raise UsageError(f"--uncertain {self.uncertain!r}", fix=f"Choose {', '.join(get_args(Uncertain))}.")
+        if self.blank not in get_args(Blank):
+            raise UsageError(f"--blank {self.blank!r}", fix=f"Choose {' or '.join(get_args(Blank))}.")
 
 
 def scan(
     images: Path,
     labelling: Labelling | None = None,
     *,
-    folds: int = 0,
-    seed: int = 0,
+    splitting: Splitting | None = None,
     stated: Stated | None = None,
     looking: Looking | None = None,
     key_file: Path | None = None,
     run: Path | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
-    look_progress: Progress | None = None,
+    progress: Bars | None = None,
     say: Say | None = None,
 ) -> Cohort:
-    """Read every header below `images`, join the labels, put slices in order, look for artefacts, and split by patient.
+    """Read every header below `images`, join the labels, put slices in order, look at the pixels, and split by patient.
 
     Parameters
     ----------
@@ -59,42 +89,110 @@ def scan(
         respected.
     labelling:
         Where labels come from; without a table, from class-named folders or the archive.
-    folds:
-        0 for train / validation / calibration / test, or the number of folds (3 or more).
+    splitting:
+        How the cohort is divided, and what is done about leaks.
     stated:
         Centre, modality and body part, where neither files nor table name them.
     looking:
         What becomes of slices that make no volume, and whether pixels are looked at.
     run:
-        The run folder, whose private part keeps what was read: an interrupted scan goes on there, and a second one
-        reads only what is new or changed.
-    progress, look_progress:
-        Called with (done, total) while headers are read, and while pixels are looked at.
+        The run folder, whose private part keeps what was read and seen: an interrupted scan goes on there, and a second
+        one reads only what is new or changed.
+    progress:
+        Called with the name of a long step; returns what to call with (done, total).
     say:
         Called with a sentence about what was found on the way, such as an index that cannot be used.
 
     Raises
     ------
     LabelError, SplitError, UsageError
-        If there are no images, no labels match, there is one class only, or too few patients to split.
+        If there are no images, no labels match, there is one class only, too few patients to split, or a leak that is
+        to be refused.
     """
-    job = _Job(images, labelling or Labelling(), stated or Stated(), looking or Looking(), key_file, run, workers)
-    return job.looked(_to_learn_from(job, job.walk(progress, say), folds, seed), look_progress)
+    job = _Job(
+        images, labelling or Labelling(), stated or Stated(), looking or Looking(), key_file, run, workers, progress
+    )
+    how = splitting or Splitting()
+    cohort, marks = _to_learn_from(job, job.walk(say, how.column), how)
+    given = how.uses_given(cohort.usable["given"])
+    cohort = job.without_repeats(cohort, marks, given=given, leaks=how.leaks)
+    rows = cohort.usable
+    _still_labelled(cohort)
+    return _placed(cohort, rows, place(rows, how))
 
 
-def _to_learn_from(job: _Job, found: Walk, folds: int, seed: int) -> Cohort:
+def _to_learn_from(job: _Job, found: Walk, splitting: Splitting) -> tuple[Cohort, dict[str, str]]:
     how = job.how
-    grouping, put_aside = _group(found, how, labelled=True)
-    labels, positive, sentence = order_labels((draft.label for draft in grouping.drafts), how.positive)
-    chosen = choose(grouping.drafts, found.marks, found.source, job.looking.uneven)
-    order_labels((draft.label for draft in chosen.drafts), how.positive)
-    placement = place(chosen.drafts, folds=folds, seed=seed)
+    grouping, put_aside = _group(found, how, labelled=True, split=splitting.column)
+    decided, grouping = decide_labels(grouping, how.positive, how.uncertain)
+    chosen = choose(grouping.drafts, found.source, job.looking.uneven)
     about = About(
-        unit=grouping.unit, labels=labels, positive=positive, label_column=grouping.label_column,
-        key_column=grouping.key_column, patients_from=grouping.patients_from, split_sentence=placement.sentence,
-        folds=folds, seed=seed, notes=[sentence, *grouping.notes, *chosen.notes],
+        unit=grouping.unit, labels=decided.labels, multi_label=decided.multi_label, positive=decided.positive,
+        label_column=grouping.label_column, key_column=grouping.key_column, patients_from=grouping.patients_from,
+        seed=splitting.seed, leaks="unchecked", notes=[*decided.notes, *grouping.notes, *chosen.notes],
     )  # fmt: skip
-    return job.cohort(found, grouping, chosen, placement, about, put_aside)
+    return job.cohort(found, lambda names: assemble(found, grouping, chosen, about, names, job.stated, put_aside))
+
+
+def _placed(cohort: Cohort, rows: pl.DataFrame, placement: Placement) -> Cohort:
+    """Return the cohort with the splits and folds of its usable rows."""
+    made = pl.DataFrame(
+        {"case": rows["case"], "to": placement.splits, "parts": placement.folds},
+        schema={"case": pl.String, "to": pl.String, "parts": pl.List(pl.Int64)},
+    )
+    table = cohort.table.join(made, on="case", how="left", maintain_order="left")
+    table = table.with_columns(split=pl.col("to"), folds=pl.col("parts")).select(cohort.table.columns)
+    how = placement.how
+    about = cohort.about.model_copy(
+        update={
+            "split_sentence": " ".join([placement.sentence, *_kept_together(cohort, placement)]), "folds": placement.count, "repeats": how.repeats if placement.count else 1,
+        }
+    )  # fmt: skip
+    away = {rows["case"][row]: why for row, why in placement.quarantine.items()}
+    # First put aside, then checked: a case without a part is no case of the cohort.
+    unchecked = replace(cohort, about=cohort.about.model_copy(update={"leaks": "unchecked"})).put_aside(
+        away, stage="scan"
+    )
+    table = table.with_columns(quarantine=unchecked.table["quarantine"])
+    return replace(unchecked, table=table, about=about)
+
+
+def _kept_together(cohort: Cohort, placement: Placement) -> list[str]:
+    """Return what the sentence on the split tells of leaks and of pictures that are never parted."""
+    told = []
+    leaks = cohort.table["quarantine"].str.contains("(a leak)", literal=True).sum()
+    leaks += sum("(a leak)" in why for why in placement.quarantine.values())
+    if leaks:
+        told.append(f"{leaks} case(s) would have leaked from one part into another, and were put aside.")
+    if cohort.about.leaks_allowed:
+        told.append(f"{cohort.about.leaks_allowed} case(s) leak from one part into another, as was allowed.")
+    joined = cohort.usable["patient"].n_unique() - cohort.usable["group"].n_unique()
+    if joined:
+        told.append(f"Patients who share a picture stay together ({joined} joined to another).")
+    return told
+
+
+def _still_labelled(cohort: Cohort) -> None:
+    """Check that no label was lost with the cases that were put aside."""
+    if not cohort.about.multi_label:
+        left = set(cohort.usable["label"])
+        lost = [name for name in cohort.about.labels if name not in left]
+        if lost:
+            raise LabelError(
+                f"no usable case is labelled {lost[0]!r} any more: all were put aside", fix=_most_reasons(cohort)
+            )
+        return
+    states = cohort.usable["states"].to_list()
+    for number, name in enumerate(cohort.about.labels):
+        if {PRESENT, ABSENT} - {row[number] for row in states}:
+            raise LabelError(
+                f"the usable cases no longer show {name!r} both present and absent", fix=_most_reasons(cohort)
+            )
+
+
+def _most_reasons(cohort: Cohort) -> str:
+    told = [f"{count}× {why}" for count, kind, why in cohort.reasons() if kind == "case"]
+    return f"The reasons: {'; '.join(told[:3])}."
 
 
 def scan_for_prediction(
@@ -108,8 +206,7 @@ def scan_for_prediction(
     key_file: Path | None = None,
     run: Path | None = None,
     workers: int | None = None,
-    progress: Progress | None = None,
-    look_progress: Progress | None = None,
+    progress: Bars | None = None,
     say: Say | None = None,
 ) -> Cohort:
     """Read a folder that a finished bundle is to predict: every case becomes test, labels are optional.
@@ -119,30 +216,34 @@ def scan_for_prediction(
     LabelError, UsageError
         If there are no images, or the table holds labels that the bundle does not know.
     """
-    job = _Job(images, labelling or Labelling(), stated or Stated(), looking or Looking(), key_file, run, workers)
-    return job.looked(_to_predict(job, job.walk(progress, say), labels, positive), look_progress)
+    job = _Job(
+        images, labelling or Labelling(), stated or Stated(), looking or Looking(), key_file, run, workers, progress
+    )
+    cohort, marks = _to_predict(job, job.walk(say, None), labels, positive)
+    cohort = job.without_repeats(cohort, marks, given=False, leaks="drop")
+    about = cohort.about.model_copy(update={"split_sentence": "not split: every case is predicted"})
+    test = pl.when(pl.col("split").is_not_null()).then(pl.lit("test")).alias("split")
+    return replace(cohort, table=cohort.table.with_columns(test), about=about)
 
 
-def _to_predict(job: _Job, found: Walk, labels: Sequence[str], positive: str | None) -> Cohort:
+def _to_predict(job: _Job, found: Walk, labels: Sequence[str], positive: str | None) -> tuple[Cohort, dict[str, str]]:
     how = job.how
     archive = all(header.kind == "npz" for header in found.headers)
     labelled = how.table is not None or archive or not _class_folders(found).isdisjoint(labels)
     grouping, put_aside = _group(found, how, labelled=labelled)
     strange = sorted({draft.label for draft in grouping.drafts if draft.label is not None} - set(labels))
-    if strange:
+    if strange or grouping.findings:
         raise LabelError(
-            f"the bundle does not know the label(s) {', '.join(strange[:5])}", where=how.table or job.images,
-            fix=f"It knows: {', '.join(labels)}.",
+            f"the bundle does not know the label(s) {', '.join(strange[:5] or grouping.findings[:5])}",
+            where=how.table or job.images, fix=f"It knows: {', '.join(labels)}.",
         )  # fmt: skip
-    chosen = choose(grouping.drafts, found.marks, found.source, job.looking.uneven)
-    sentence = "not split: every case is predicted"
+    chosen = choose(grouping.drafts, found.source, job.looking.uneven)
     about = About(
         unit=grouping.unit, labels=list(labels), positive=positive, label_column=grouping.label_column,
-        key_column=grouping.key_column, patients_from=grouping.patients_from, split_sentence=sentence,
+        key_column=grouping.key_column, patients_from=grouping.patients_from, leaks="unchecked",
         notes=[*grouping.notes, *chosen.notes],
     )  # fmt: skip
-    placement = Placement(["test"] * len(chosen.drafts), [None] * len(chosen.drafts), {}, sentence)
-    return job.cohort(found, grouping, chosen, placement, about, put_aside)
+    return job.cohort(found, lambda names: assemble(found, grouping, chosen, about, names, job.stated, put_aside))
 
 
 @dataclass(frozen=True)
@@ -158,13 +259,20 @@ class _Job:
     key_file: Path | None
     run: Path | None
     workers: int | None
+    progress: Bars | None
 
-    def walk(self, progress: Progress | None, say: Say | None) -> Walk:
+    def bar(self, what: str) -> Progress | None:
+        return None if self.progress is None else self.progress(what)
+
+    def walk(self, say: Say | None, split: str | None) -> Walk:
         table = self.how.table
         if table is not None:
             existing(table)  # before hours of reading headers, not after
+        elif split is not None or self.how.label or self.how.key:
+            raise UsageError("columns are named, and there is no label table", fix="Give it with --labels.")
+        bar = self.bar("reading headers")
         leave_out = [table] if table else []
-        found = walk(self.images, leave_out=leave_out, run=self.run, workers=self.workers, progress=progress, say=say)
+        found = walk(self.images, leave_out=leave_out, run=self.run, workers=self.workers, progress=bar, say=say)
         if not found.headers:
             why = Counter(one.why for one in found.aside).most_common(3)
             reasons = "; ".join(f"{count}× {reason}" for reason, count in why)
@@ -172,27 +280,43 @@ class _Job:
         return found
 
     def cohort(
-        self, found: Walk, grouping: Grouping, chosen: Chosen, placement: Placement, about: About, aside: list[Aside]
-    ) -> Cohort:
-        names = Pseudonyms(load_key(self.key_file))
-        cohort = _assemble(found, grouping, chosen, placement, about, names, self.stated, aside)
+        self, found: Walk, make: Callable[[Pseudonyms], tuple[Cohort, dict[str, str]]]
+    ) -> tuple[Cohort, dict[str, str]]:
+        made = make(Pseudonyms(load_key(self.key_file)))
         tidy(found, self.run)
-        return cohort
+        return made
 
-    def looked(self, cohort: Cohort, progress: Progress | None) -> Cohort:
-        if not self.looking.artefacts:
-            return cohort
-        return look(cohort, run=self.run, workers=self.workers, progress=progress)
+    def without_repeats(self, cohort: Cohort, marks: dict[str, str], *, given: bool, leaks: Leaks) -> Cohort:
+        """Look at the pixels, put repeated pictures and leaks aside, and join patients who share a picture."""
+        if not self.looking.pixels:
+            return self._settled(cohort, marks, None, given, leaks)
+        with open_memory(self.run) as memory:
+            bar = self.bar("looking at pixels")
+            cohort, sights = look(cohort, memory, workers=self.workers, progress=bar)
+            return self._settled(cohort, marks, sights, given, leaks)
+
+    def _settled(
+        self, cohort: Cohort, marks: dict[str, str], sights: Sights | None, given: bool, leaks: Leaks
+    ) -> Cohort:
+        cases = cohort.usable["case"].to_list()
+        if not cases:
+            reasons = Counter(cohort.table["quarantine"].drop_nulls()).most_common(3)
+            raise LabelError(
+                "no case can be used: " + "; ".join(f"{count}× {why}" for why, count in reasons), where=self.images
+            )
+        same, notes = pairs_among(cases, marks, sights, self.bar("comparing pictures"))
+        about = cohort.about.model_copy(update={"notes": [*cohort.about.notes, *notes]})
+        return settle(replace(cohort, about=about), same, given=given, leaks=leaks)
 
 
-def _group(found: Walk, how: Labelling, *, labelled: bool) -> tuple[Grouping, list[Aside]]:
+def _group(found: Walk, how: Labelling, *, labelled: bool, split: str | None = None) -> tuple[Grouping, list[Aside]]:
     """Return the draft cases, and everything that is no part of one."""
     archive = all(header.kind == "npz" for header in found.headers)
     if how.table is not None and not archive:
         beside = found.top or how.table.parent.resolve()
         headers, aside = found.headers, found.aside
         index = key_index(headers, found.root, beside)
-        table = read_labels(how.table, index, key=how.key, label=how.label)
+        table = read_labels(how.table, index, key=how.key, label=how.label, blank=how.blank, split=split)
         if table.unit != "image":
             headers, aside = _without_repeated_files(found)
             if len(headers) < len(found.headers):
@@ -214,130 +338,6 @@ def _without_repeated_files(found: Walk) -> tuple[list[Header], list[Aside]]:
     headers, repeated = drop_repeated_files(found.headers, found.marks)
     why = "the same DICOM object (SOPInstanceUID), a second time"
     return headers, [*found.aside, *(Aside(found.place(header.source.path), why) for header in repeated)]
-
-
-def _assemble(
-    found: Walk, grouping: Grouping, chosen: Chosen, placement: Placement, about: About, names: Pseudonyms,
-    stated: Stated, aside: list[Aside],
-) -> Cohort:  # fmt: skip
-    rows, crosswalk = _Rows(SCHEMA), _Rows(CROSSWALK)
-    for index, draft in enumerate(chosen.drafts):
-        keys = _crosswalk(crosswalk, draft, found, names)
-        rows.add(
-            _row(draft, keys, names, stated), split=placement.splits[index], fold=placement.folds[index],
-            quarantine=placement.quarantine.get(index),
-        )  # fmt: skip
-    away = [
-        (draft, why if first is None else f"{why}; it repeats {_case_of(first, names)}")
-        for draft, why, first in chosen.away
-    ]
-    away += [(draft, "no label" if about.label_column else "not asked for") for draft in grouping.unlabelled]
-    for draft, why in away:
-        keys = _crosswalk(crosswalk, draft, found, names)
-        rows.add(_row(draft, keys, names, stated), split=None, fold=None, quarantine=why)
-    aside = aside + [Aside(found.place(header.source.path), why) for header, why in chosen.aside]
-    for one in aside:
-        crosswalk.add({"key": names.of("file", one.place), "path": found.location(one.place)})
-    table, places = rows.table(), crosswalk.table()
-    if places["key"].n_unique() < places.height:  # a place with two reasons, or an image and its second member in a zip
-        places = places.unique("key", maintain_order=True)
-    return Cohort(table, about, _quarantine(grouping, table, aside, names), places, found.root)
-
-
-class _Rows:
-    """A table that grows by rows and is kept by columns: a hundred thousand rows are a few lists."""
-
-    def __init__(self, schema: Mapping[str, pl.DataType]) -> None:
-        self._schema = schema
-        self._columns: dict[str, list[object]] = {name: [] for name in schema}
-
-    def add(self, row: Mapping[str, object], **more: object) -> None:
-        for name, values in self._columns.items():
-            values.append(more[name] if name in more else row.get(name))
-
-    def table(self) -> pl.DataFrame:
-        """Return the rows as a table, and forget them."""
-        return pl.DataFrame([pl.Series(name, self._columns.pop(name), kind) for name, kind in self._schema.items()])
-
-
-def _quarantine(grouping: Grouping, table: pl.DataFrame, aside: list[Aside], names: Pseudonyms) -> pl.DataFrame:
-    listed = _Rows(QUARANTINE)
-    for one in aside:
-        listed.add({"item": names.of("file", one.place), "kind": one.kind, "stage": "scan", "reason": one.why})
-    for case, why in table.filter(pl.col("quarantine").is_not_null()).select("case", "quarantine").iter_rows():
-        listed.add({"item": case, "kind": "case", "stage": "scan", "reason": why})
-    put_aside = _named_by({key for _, key in grouping.unmatched_rows}, aside)
-    for number, key in grouping.unmatched_rows:
-        why = "its image is in quarantine" if key in put_aside else "no image has this key"
-        listed.add({"item": f"row {number} of the label table", "kind": "label", "stage": "scan", "reason": why})
-    return listed.table()
-
-
-def _named_by(keys: set[str], aside: list[Aside]) -> set[str]:
-    """Return the keys that name one of these places: its path, the end of its path, or its stem."""
-    found: set[str] = set()
-    for one in aside if keys else ():
-        found |= keys & {stem_of(one.place)}
-        end = one.place
-        while end:
-            found |= keys & {end}
-            end = end.partition("/")[2]
-    return found
-
-
-def _row(draft: Draft, keys: list[str], names: Pseudonyms, stated: Stated) -> dict[str, object]:
-    first = draft.headers[0]
-    facts = draft.facts
-    known = known_archive(first.source.path.stem) if first.kind == "npz" else None
-    maker = " ".join(part for part in (first.manufacturer, first.model) if part)
-    return {
-        "case": _case_of(draft, names),
-        "patient": names.of("patient", draft.patient),
-        "study": names.of("study", first.study_uid) if first.study_uid else None,
-        "series": names.of("series", first.series_uid) if first.series_uid else None,
-        "files": keys,
-        "frames": [header.frames for header in draft.headers],
-        "stacks": list(draft.stacks or (sum(header.frames for header in draft.headers),)),
-        "modality": known.modality if known else first.modality or stated.modality,
-        "body_part": known.body_part if known else first.body_part or stated.body_part,
-        "laterality": first.laterality,
-        "site": facts.get("site") or stated.site,
-        "scanner": facts.get("scanner") or maker or None,
-        "sex": _sex(facts.get("sex")) or first.sex,
-        "age": _number(facts.get("age")) if "age" in facts else first.age,
-        "rows": first.rows,
-        "columns": first.columns,
-        "spacing": list(first.spacing) if first.spacing else None,
-        "label": draft.label,
-    }
-
-
-def _crosswalk(crosswalk: _Rows, draft: Draft, found: Walk, names: Pseudonyms) -> list[str]:
-    """Add the files of a case to the crosswalk; return their pseudonyms."""
-    case, keys = _case_of(draft, names), []
-    for header in draft.headers:
-        place, member = found.place(header.source.path), header.source.member
-        keys.append(names.of("file", f"{place}#{member}" if member else place))
-        crosswalk.add({
-            "key": keys[-1], "case": case, "path": found.location(place), "member": member, "patient_id": draft.patient,
-            "study_uid": header.study_uid, "series_uid": header.series_uid,
-        })  # fmt: skip
-    return keys
-
-
-def _case_of(draft: Draft, names: Pseudonyms) -> str:
-    return names.of("case", draft.identity)
-
-
-def _sex(text: str | None) -> str | None:
-    return {"f": "F", "m": "M", "female": "F", "male": "M", "o": "O", "other": "O"}.get((text or "").strip().lower())
-
-
-def _number(text: str | None) -> float | None:
-    try:
-        return float((text or "").strip().rstrip("Yy"))
-    except ValueError:
-        return None
 
 
 def _class_folders(found: Walk) -> set[str]:

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Literal
 
 import polars as pl
 import pyarrow as pa
@@ -45,14 +48,30 @@ SCHEMA: dict[str, pl.DataType] = {
     "scanner": pl.String(),
     "sex": pl.String(),
     "age": pl.Float64(),
+    "age_band": pl.String(),
+    "day": pl.Int64(),
     "rows": pl.Int64(),
     "columns": pl.Int64(),
     "spacing": pl.List(pl.Float64()),
     "artefacts": pl.List(pl.Struct(ARTEFACT)),
     "label": pl.String(),
+    "states": pl.List(pl.Int8()),
+    "given": pl.String(),
+    "group": pl.String(),
     "split": pl.String(),
-    "fold": pl.Int64(),
+    "folds": pl.List(pl.Int64()),
     "quarantine": pl.String(),
+}
+# The states of a label in a case; null is not known.
+PRESENT, ABSENT, UNCERTAIN = 1, 0, -1
+AGE_BANDS = (18, 40, 60, 75)
+PAIRS: dict[str, pl.DataType] = {
+    "first": pl.String(),
+    "second": pl.String(),
+    "kind": pl.String(),
+    "how": pl.String(),
+    "likeness": pl.Float64(),
+    "fate": pl.String(),
 }
 QUARANTINE: dict[str, pl.DataType] = {
     "item": pl.String(),
@@ -71,19 +90,39 @@ CROSSWALK: dict[str, pl.DataType] = {
 }
 
 
+_NAMED = re.compile(r"\bcase-[0-9a-f]+\b")
+
+# What is done about leaks between parts that were given; "unchecked" while a scan has not come that far.
+Leaks = Literal["drop", "refuse", "allow", "unchecked"]
+
+
 class About(BaseModel):
-    """What holds for the cohort as a whole."""
+    """What holds for the cohort as a whole.
+
+    Attributes
+    ----------
+    labels, multi_label:
+        The classes, of which a case has one; or, where `multi_label`, findings of which a case has any number.
+    folds, repeats:
+        How many folds there are, and how often the cohort was divided into them; a member is trained for each.
+    leaks, leaks_allowed:
+        What was done about leaks between parts that were given, and how many were allowed.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     unit: str
     labels: list[str]
+    multi_label: bool = False
     positive: str | None = None
     label_column: str | None = None
     key_column: str | None = None
     patients_from: str
     split_sentence: str = ""
     folds: int = 0
+    repeats: int = 1
     seed: int = 0
+    leaks: Leaks = "drop"
+    leaks_allowed: int = 0
     notes: list[str] = []
 
 
@@ -95,8 +134,14 @@ class Cohort:
     ----------
     table:
         Columns of `SCHEMA`. `frames` counts per file, `stacks` per volume, both in slice order; `artefacts` is null where
-        nobody looked. `split` is train, validation, calibration or test, and null for a case that the scan put
-        aside; `quarantine` gives the reason why a case is not used. With folds, every case that is not in a given test part is in train.
+        nobody looked. `label` is the class of a case; with several labels per case it is null, and `states` has one entry
+        per label: 1 present, 0 absent, -1 uncertain, null not known. `day` counts from the cohort's first study. `given` is
+        the part (or fold) that came with the data. `group` joins patients who share a picture: what a split never parts.
+        `split` is train, validation, calibration or test, and null for a case that the scan put aside; `quarantine` gives
+        the reason why a case is not used. `folds` has the fold of a case for each time that the cohort was divided, null
+        without folds; every case that is not in a given test part is in train then.
+    pairs:
+        Cases that show the same picture (`PAIRS`): kind "exact" or "near", how the second differs, and what was done.
     quarantine:
         Everything put aside, files and label rows as well as cases: item, kind, stage, reason.
     crosswalk:
@@ -108,6 +153,7 @@ class Cohort:
     table: pl.DataFrame
     about: About
     quarantine: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=QUARANTINE))
+    pairs: pl.DataFrame = field(default_factory=lambda: pl.DataFrame(schema=PAIRS))
     crosswalk: pl.DataFrame | None = None
     root: Path | None = None
 
@@ -119,9 +165,12 @@ class Cohort:
         used = self.usable
         if not used["split"].is_in(SPLITS).fill_null(False).all():
             raise ValueError("every case has a split, or a reason for its quarantine")
-        places = used.group_by("patient").agg(pl.struct("split", "fold").n_unique().alias("places"))
-        if (places["places"] > 1).any():
-            raise ValueError("a patient lives in more than one split or fold")
+        for kind in ("patient", "group") if self.about.leaks not in ("allow", "unchecked") else ():
+            if used[kind].null_count():
+                raise ValueError(f"a case has no {kind}")
+            place = pl.col("folds").cast(pl.List(pl.String)).list.join(",").fill_null("")
+            if (used.group_by(kind).agg((pl.col("split") + place).n_unique().alias("places"))["places"] > 1).any():
+                raise ValueError(f"a {kind} lives in more than one split or fold")
 
     @property
     def usable(self) -> pl.DataFrame:
@@ -189,12 +238,27 @@ class Cohort:
         more = pl.DataFrame(list(rows), schema=QUARANTINE, orient="row")
         return replace(self, quarantine=pl.concat([self.quarantine, more]).unique(maintain_order=True))
 
+    def reasons(self) -> list[tuple[int, str, str]]:
+        """Return (count, kind, reason) of what was put aside, the most frequent first.
+
+        Reasons that differ only in the case or the row that they name count as one.
+        """
+        told = Counter(
+            (kind or "", _NAMED.sub("another case", reason or "not known"))
+            for kind, reason in self.quarantine.select("kind", "reason").iter_rows()
+        )
+        return [
+            (count, kind, reason)
+            for (kind, reason), count in sorted(told.items(), key=lambda item: (-item[1], item[0]))
+        ]
+
     def save(self, folder: Path) -> None:
-        """Write cohort.parquet and quarantine.csv, and private/crosswalk.parquet, readable by the owner alone."""
+        """Write cohort.parquet, quarantine.csv and duplicates.csv, and private/crosswalk.parquet, for the owner alone."""
         meta = {"hounsfield": json.dumps(self.about.model_dump(mode="json"))}
         _write(folder / "cohort.parquet", self.table, meta)
-        with files.replacing(folder / "quarantine.csv") as partial:
-            self.quarantine.write_csv(partial)
+        for name, table in (("quarantine", self.quarantine), ("duplicates", self.pairs)):
+            with files.replacing(folder / f"{name}.csv") as partial:
+                table.write_csv(partial)
         if self.crosswalk is not None and self.root is not None:
             private = files.make_folder(folder / "private")
             private.chmod(0o700)
@@ -219,11 +283,12 @@ class Cohort:
             table, meta = _read(path)
             about = About.model_validate(json.loads(meta["hounsfield"]))
             aside = pl.read_csv(folder / "quarantine.csv", schema=QUARANTINE)
+            pairs = pl.read_csv(folder / "duplicates.csv", schema=PAIRS)
             crosswalk, root = None, None
             if private and (folder / "private" / "crosswalk.parquet").exists():
                 crosswalk, known = _read(folder / "private" / "crosswalk.parquet")
                 root = Path(known["root"])
-            return cls(table, about, aside, crosswalk, root)
+            return cls(table, about, aside, pairs, crosswalk, root)
         except (OSError, ValueError, TypeError, KeyError, pl.exceptions.PolarsError) as error:
             raise UsageError("this is not a cohort", where=path, fix="Scan the images again.") from error
 
@@ -232,6 +297,15 @@ class Cohort:
         patients = self.usable["patient"].n_unique()
         aside = self.quarantine.height
         return f"Cohort {self.usable.height} cases of {patients} patients ({parts}), {aside} in quarantine ({self.digest[:8]})"
+
+
+def age_band(age: float | None) -> str | None:
+    """Return e.g. "40–59": an age in years is too exact to travel with predictions."""
+    if age is None:
+        return None
+    edges = (0, *AGE_BANDS)
+    place = sum(age >= edge for edge in AGE_BANDS)
+    return f"{edges[place]}–{AGE_BANDS[place] - 1}" if place < len(AGE_BANDS) else f"{AGE_BANDS[-1]}+"
 
 
 def _write(path: Path, table: pl.DataFrame, meta: dict[str, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +47,16 @@ def make_folder(path: Path) -> Path:
     if not os.access(path, os.W_OK):
         raise OutputError("the folder is not writable", where=path, fix="Choose another place with --out.")
     return path
+
+
+def make_private(path: Path) -> None:
+    """Make an empty file that its owner alone may read, or take the rights of others from one that is there.
+
+    One that is there is not opened: closing it again would end the lock that this process may have on it (fcntl(2)).
+    """
+    with suppress(FileExistsError):
+        os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL, 0o600))
+    path.chmod(0o600)
 
 
 def write_text(path: Path, text: str) -> None:

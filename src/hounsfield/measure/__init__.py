@@ -4,6 +4,7 @@ Everything takes NumPy arrays and knows nothing of files or models. Intervals ar
 """
 
 from hounsfield.measure.bootstrap import Estimate, decimals, difference, exact, patient_weights, percentiles, wilson
+from hounsfield.measure.clustered import ClusteredArea, clustered_area, clustered_auc
 from hounsfield.measure.curves import Curve, Reliability, precision_recall_curve, reliability_curve, roc_curve
 from hounsfield.measure.measures import BAND_RATES, NAMES, Measures, measures
 from hounsfield.measure.probability import fit_temperature, probabilities
@@ -13,12 +14,15 @@ from hounsfield.measure.threshold import parse_rule, threshold
 __all__ = [
     "BAND_RATES",
     "NAMES",
+    "ClusteredArea",
     "Curve",
     "Estimate",
     "Measures",
     "Reliability",
     "auc",
     "average_precision",
+    "clustered_area",
+    "clustered_auc",
     "decimals",
     "difference",
     "exact",

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from hounsfield.cohort import Labelling, Stated
+from hounsfield.cohort import Labelling, Splitting, Stated
 from hounsfield.core import files
 from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import Cohort
@@ -63,7 +63,7 @@ def demo(
         )
     tables = {site: _labels_of(images, site) for site in CENTRES}
     options = ScanOptions(
-        images / CENTRES["A"], tables["A"], Stated(site="A"), seed=seed, key_file=out / "private" / "demo.key"
+        images / CENTRES["A"], tables["A"], Stated(site="A"), Splitting(seed=seed), out / "private" / "demo.key"
     )
     centre_b = External(images / CENTRES["B"], tables["B"])
     run = run_all(out, options, PlanOptions(decisions=QUICK), machine, {"B": centre_b})
@@ -80,7 +80,7 @@ def _labels_of(images: Path, site: str) -> Labelling:
     table = images / f"labels-{site.lower()}.csv"
     with files.replacing(table) as partial:
         pl.read_csv(images / "labels.csv", infer_schema=False).filter(pl.col("site") == site).write_csv(partial)
-    return Labelling(table=table, label="nodule")
+    return Labelling(table=table, label=("nodule",))
 
 
 def nodule_hits(run: RunFolder, truth: Path, machine: Machine) -> Hits:

@@ -16,9 +16,13 @@ from hounsfield.core import files
 
 @dataclass(frozen=True)
 class RunFolder:
-    """RUN/{cohort.parquet, quarantine.csv, plan.yaml, store/, train/, bundle/, predictions/, explain/, report/, export/, private/}."""
+    """RUN/{cohort.parquet, quarantine.csv, duplicates.csv, audit/, plan.yaml, store/, train/, bundle/, predictions/, explain/, report/, export/, private/}."""
 
     path: Path
+
+    @property
+    def audit(self) -> Path:
+        return self.path / "audit"
 
     @property
     def plan(self) -> Path:

@@ -29,7 +29,7 @@ def run_all(
     machine: Machine,
     externals: Mapping[str, External] | None = None,
 ) -> RunFolder:
-    """Scan, plan, train, predict, explain, export, evaluate and report.
+    """Scan, audit, plan, train, predict, explain, export, evaluate and report.
 
     An export that is refused does not stop the report, which then says why.
 
@@ -40,12 +40,13 @@ def run_all(
     """
     run = RunFolder(out)
     stages.scan_stage(run, options, machine, anew=False)
+    stages.audit_stage(run, machine, options.splitting.seed)
     stages.plan_stage(run, plan, machine, anew=False)
     stages.train_stage(run, machine)
     if Cohort.load(run.path).part("test").height:
         stages.predict_stage(run, machine)
     for name, external in (externals or {}).items():
-        looking = replace(options.looking, artefacts=False)
+        looking = replace(options.looking, pixels=False)
         stages.external_stage(run, name, external.images, external.labelling, machine, options.key_file, looking)
     stages.explain_stage(run, machine)
     try:

@@ -10,7 +10,8 @@ from typing import Any
 
 import polars as pl
 
-from hounsfield.cohort import Labelling, Looking, Stated, scan, scan_for_prediction
+from hounsfield.audit import Audit, audit
+from hounsfield.cohort import Labelling, Looking, Splitting, Stated, scan, scan_for_prediction
 from hounsfield.core import files
 from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import Cohort
@@ -25,11 +26,11 @@ from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.reporter import SILENT, Reporter
 from hounsfield.plan import make_plan
 from hounsfield.predict import bundle_at, predict
-from hounsfield.report import write_report
+from hounsfield.report import write_datasheet, write_report
 from hounsfield.train import train
 
 # What is only to be predicted is not looked at: its pixels are decoded once, for the prediction.
-UNSEEN = Looking(artefacts=False)
+UNSEEN = Looking(pixels=False)
 
 
 @dataclass(frozen=True)
@@ -39,8 +40,7 @@ class ScanOptions:
     images: Path
     labelling: Labelling = field(default_factory=Labelling)
     stated: Stated = field(default_factory=Stated)
-    folds: int = 0
-    seed: int = 0
+    splitting: Splitting = field(default_factory=Splitting)
     key_file: Path | None = None
     looking: Looking = field(default_factory=Looking)
 
@@ -85,15 +85,39 @@ def scan_stage(run: RunFolder, options: ScanOptions, machine: Machine, *, anew: 
         return cohort
     with run.timed("scan"):
         cohort = scan(
-            options.images, options.labelling, folds=options.folds, seed=options.seed, stated=options.stated,
-            looking=options.looking, key_file=options.key_file, run=run.path, workers=machine.workers,
-            progress=machine.reporter.bar("reading headers"), look_progress=machine.reporter.bar("looking at pixels"),
+            options.images, options.labelling, splitting=options.splitting, stated=options.stated, looking=options.looking,
+            key_file=options.key_file, run=run.path, workers=machine.workers, progress=machine.reporter.bar,
             say=machine.reporter.say,
         )  # fmt: skip
     cohort.save(run.path)
     run.remember("scan", options.digest)
     _tell_cohort(cohort, machine.reporter)
     return cohort
+
+
+def audit_stage(run: RunFolder, machine: Machine, seed: int = 0, *, anew: bool = False) -> Audit:
+    """Audit the cohort and write the data sheet; an audit that was made of this cohort is kept."""
+    machine.reporter.stage("audit")
+    cohort = Cohort.load(run.path)
+    if not anew and run.recall("audit") == digest([cohort.digest, seed]) and (run.audit / "audit.json").exists():
+        found = Audit.load(run.audit)
+        machine.reporter.say(f"{found} (audited before)")
+    else:
+        with run.timed("audit"):
+            found = audit(
+                cohort,
+                run=run.path,
+                folder=run.audit,
+                workers=machine.workers,
+                seed=seed,
+                progress=machine.reporter.bar,
+            )
+            write_datasheet(run.audit)
+        run.remember("audit", digest([cohort.digest, seed]))
+        machine.reporter.say(str(found))
+    for item in [*found.of("alarm"), *found.of("warning")]:
+        machine.reporter.say(f"  {item.level}: {item.sentence}")
+    return found
 
 
 def plan_stage(run: RunFolder, options: PlanOptions, machine: Machine, *, anew: bool = True) -> Plan:
@@ -198,7 +222,7 @@ def predict_folder(
         raise UsageError(f"predictions are written as .parquet or .csv, not {out.suffix!r}", where=out)
     cohort = scan_for_prediction(
         images, bundle.labels, bundle.positive, labelling, looking=looking, key_file=key_file, workers=machine.workers,
-        progress=machine.reporter.bar("reading headers"),
+        progress=machine.reporter.bar,
     )  # fmt: skip
     predictions, after = predict(
         bundle,
@@ -233,7 +257,7 @@ def external_stage(
     with run.timed(f"external-{name}"):
         cohort = scan_for_prediction(
             images, bundle.labels, bundle.positive, table, stated=Stated(site=name), looking=looking, key_file=key_file,
-            run=run.external(name), workers=machine.workers, progress=machine.reporter.bar("reading headers"),
+            run=run.external(name), workers=machine.workers, progress=machine.reporter.bar,
             say=machine.reporter.say,
         )  # fmt: skip
         predictions, after = predict(

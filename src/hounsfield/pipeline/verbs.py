@@ -6,9 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
 
-from hounsfield.cohort import Labelling, Looking, Stated, scan_for_prediction
+from hounsfield.audit import Audit
+from hounsfield.audit import audit as audit_cohort
+from hounsfield.cohort import Labelling, Looking, Splitting, Stated, scan_for_prediction
 from hounsfield.cohort import scan as scan_files
+from hounsfield.cohort.findings import Blank, Uncertain
 from hounsfield.core import Bundle, Cohort, Image, Plan, Predictions
+from hounsfield.core.cohort import Leaks
 from hounsfield.errors import UsageError
 from hounsfield.evaluate import Evaluation
 from hounsfield.evaluate import evaluate as judge
@@ -25,7 +29,7 @@ from hounsfield.plan import make_plan
 from hounsfield.predict import predict as predict_part
 from hounsfield.read import Series, Source, read_image
 from hounsfield.read import read_series as read_volumes
-from hounsfield.report import write_report
+from hounsfield.report import write_datasheet, write_report
 from hounsfield.train import train as train_bundle
 
 Place = str | Path
@@ -47,27 +51,48 @@ def scan(
     *,
     out: Place | None = None,
     key: str | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     positive: str | None = None,
+    uncertain: Uncertain = "unknown",
+    blank: Blank = "unknown",
     patient_pattern: str | None = None,
+    split: str = "auto",
     folds: int = 0,
+    repeats: int = 1,
     seed: int = 0,
+    leaks: Leaks = "drop",
     site: str | None = None,
     modality: str | None = None,
     body_part: str | None = None,
     uneven: Literal["aside", "keep"] = "aside",
-    artefacts: bool = True,
+    pixels: bool = True,
     key_file: Place | None = None,
 ) -> Cohort:
     """Scan a folder of images and join its labels; see `hounsfield.cohort.scan`. `out` also writes it as files."""
     cohort = scan_files(
-        Path(images), Labelling(_path(labels), key, label, positive, patient_pattern), folds=folds, seed=seed,
-        stated=Stated(site, modality, body_part), looking=Looking(uneven, artefacts), key_file=_path(key_file),
-        run=_path(out),
+        Path(images), Labelling(_path(labels), key, _names(label), positive, uncertain, blank, patient_pattern),
+        splitting=Splitting(split, folds, repeats, seed, leaks), stated=Stated(site, modality, body_part),
+        looking=Looking(uneven, pixels), key_file=_path(key_file), run=_path(out),
     )  # fmt: skip
     if out is not None:
         cohort.save(Path(out))
     return cohort
+
+
+def audit(cohort: Cohort | Place, *, out: Place | None = None, seed: int = 0) -> Audit:
+    """Audit a cohort, or the one of a run folder; see `hounsfield.audit`.
+
+    The data sheet is written to the folder `out`; for a run folder to RUN/audit where no other is named.
+    """
+    if isinstance(cohort, Cohort):
+        run, folder, found = None, _path(out), cohort
+    else:
+        run = Path(cohort)
+        folder, found = _path(out) or run / "audit", Cohort.load(run)
+    record = audit_cohort(found, run=run, folder=folder, seed=seed)
+    if folder is not None:
+        write_datasheet(folder)
+    return record
 
 
 def plan(
@@ -127,17 +152,22 @@ def run(
     *,
     out: Place,
     key: str | None = None,
-    label: str | None = None,
+    label: str | Sequence[str] | None = None,
     positive: str | None = None,
+    uncertain: Uncertain = "unknown",
+    blank: Blank = "unknown",
     patient_pattern: str | None = None,
+    split: str = "auto",
     folds: int = 0,
+    repeats: int = 1,
     seed: int = 0,
+    leaks: Leaks = "drop",
     external: Mapping[str, Place] | None = None,
     site: str | None = None,
     modality: str | None = None,
     body_part: str | None = None,
     uneven: Literal["aside", "keep"] = "aside",
-    artefacts: bool = True,
+    pixels: bool = True,
     key_file: Place | None = None,
     side_free: bool = False,
     loss: str = "cross-entropy",
@@ -145,16 +175,15 @@ def run(
     **decisions: Any,
 ) -> Path:
     """Do everything in order and return the path of the report; `external` maps a centre's name to its folder."""
-    labelling = Labelling(_path(labels), key, label, positive, patient_pattern)
+    labelling = Labelling(_path(labels), key, _names(label), positive, uncertain, blank, patient_pattern)
     externals = {name: External(Path(place), labelling) for name, place in (external or {}).items()}
     options = ScanOptions(
         Path(images),
         labelling,
         Stated(site, modality, body_part),
-        folds,
-        seed,
+        Splitting(split, folds, repeats, seed, leaks),
         _path(key_file),
-        Looking(uneven, artefacts),
+        Looking(uneven, pixels),
     )
     if seed:
         decisions.setdefault("seed", seed)
@@ -193,6 +222,10 @@ def show(place: Place) -> str:
 def doctor() -> list[Finding]:
     """Look at this machine: decoders, device, threads, weights at hand, and what is missing."""
     return look()
+
+
+def _names(label: str | Sequence[str] | None) -> tuple[str, ...]:
+    return () if label is None else (label,) if isinstance(label, str) else tuple(label)
 
 
 def _path(place: Place | None) -> Path | None:

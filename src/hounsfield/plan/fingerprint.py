@@ -28,7 +28,7 @@ AIR_HU = -900.0
 class Fingerprint:
     """What the planner knows of the training cases. Values come from a sample of them, counts from all.
 
-    `is_picture` says that the range which the files can hold means something: 8 bits, or a picture format. `kind` is what
+    `folds` counts all members of a cross-validation, repeats too. `is_picture` says that the range which the files can hold means something: 8 bits, or a picture format. `kind` is what
     most files are: dicom, nifti, raster or npz. `looks_hounsfield`: they have no unit, and most hold values like HU.
     """
 
@@ -71,8 +71,13 @@ def fingerprint(cohort: Cohort, *, workers: int | None = None) -> Fingerprint:
     Raises
     ------
     PlanError
-        If no file of the sample can be read; the reasons are given.
+        If cases have several labels, or no file of the sample can be read; the reasons are given.
     """
+    if cohort.about.multi_label:
+        raise PlanError(
+            f"the cohort has {len(cohort.about.labels)} labels per case, and so far one is trained at a time",
+            fix="Scan with one --label (such a cohort can be audited, and its split kept with --split column=…).",
+        )
     train = cohort.part("train")
     rows = train[evenly_spaced(train.height, min(SAMPLE, train.height))].unique("case", maintain_order=True)
     sources = [
@@ -91,7 +96,7 @@ def fingerprint(cohort: Cohort, *, workers: int | None = None) -> Fingerprint:
         modality=_most(train, "modality"), body_part=_most(train, "body_part"),
         cases=train.height, patients=train["patient"].n_unique(),
         counts={label: int(counts.get(label, 0)) for label in cohort.about.labels},
-        labels=cohort.about.labels, positive=cohort.about.positive, folds=cohort.about.folds,
+        labels=cohort.about.labels, positive=cohort.about.positive, folds=cohort.about.folds * cohort.about.repeats,
         frames=_median(frames), height=_median(train["rows"]), width=_median(train["columns"]),
         is_picture=all(look.is_picture for look in looks),
         low=float(np.median([look.low for look in looks])), high=float(np.median([look.high for look in looks])),

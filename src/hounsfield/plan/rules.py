@@ -179,7 +179,7 @@ def cached_views(found: Fingerprint, frozen_to: str, slice_count: int) -> Decisi
 
 def members(found: Fingerprint) -> Decision[int]:
     if found.folds:
-        return Decision(value=found.folds, reason="one per fold")
+        return Decision(value=found.folds, reason="one per fold, each time that the cohort is divided")
     if found.cases < 2000:
         return Decision(value=3, reason=f"{found.cases} training cases: the mean of three seeds varies less than one")
     return Decision(value=1, reason=f"{found.cases} training cases are enough for one")

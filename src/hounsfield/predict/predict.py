@@ -19,8 +19,6 @@ from hounsfield.models.device import choose_device
 from hounsfield.predict.engine import score
 from hounsfield.prepare import CaseFiles, Preparation, case_files
 
-AGE_BANDS = (18, 40, 60, 75)
-
 
 def load_network(bundle: Bundle, device: str = "auto") -> Network:
     """Build the bundle's network and load its weights.
@@ -115,9 +113,10 @@ def tabulate(
         bundle=bundle, name=name,
     )  # fmt: skip
     columns: Mapping[str, object] = {
-        **{column: rows[column] for column in ("case", "patient", "split", "fold", "site", "scanner", "sex")},
+        **{column: rows[column] for column in ("case", "patient", "split", "site", "scanner", "sex", "age_band")},
         "truth": rows["label"], "decision": chosen, "abstention": [None] * rows.height,
-        "age_band": [age_band(age) for age in rows["age"]],
+        # Predictions of a cohort that was divided several times are means over several folds.
+        "fold": [folds[0] if folds is not None and len(folds) == 1 else None for folds in rows["folds"]],
     }  # fmt: skip
     table = pl.DataFrame(columns, schema_overrides=FIXED).select(list(FIXED))
     for place, output in enumerate(plan.outputs):
@@ -132,15 +131,6 @@ def decide(probability: np.ndarray, labels: Sequence[str], threshold: float | No
     if len(probability) == 1:
         return labels[int(probability[0] >= (0.5 if threshold is None else threshold))]
     return labels[int(probability.argmax())]
-
-
-def age_band(age: float | None) -> str | None:
-    """Return e.g. "40–59": an age in years is too exact to travel with predictions."""
-    if age is None:
-        return None
-    edges = (0, *AGE_BANDS)
-    place = sum(age >= edge for edge in AGE_BANDS)
-    return f"{edges[place]}–{AGE_BANDS[place] - 1}" if place < len(AGE_BANDS) else f"{AGE_BANDS[-1]}+"
 
 
 def bundle_at(place: Path) -> Bundle:

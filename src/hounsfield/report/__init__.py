@@ -1,5 +1,6 @@
-"""The one HTML file, composed from what the stages wrote."""
+"""The HTML files, composed from what the stages wrote: the report of a run, and the data sheet of a cohort."""
 
 from hounsfield.report.compose import write_report
+from hounsfield.report.datasheet import write_datasheet
 
-__all__ = ["write_report"]
+__all__ = ["write_datasheet", "write_report"]

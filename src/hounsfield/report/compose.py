@@ -64,6 +64,7 @@ def _record(
         "evaluations": {name: evaluation.to_dict() for name, evaluation in judged.items()},
         "drops": [drop.to_dict() for drop in drops],
         "cohort": cohort_table(found.cohort) | {"quarantine": quarantine_rows(found.cohort)},
+        "audit": scrubbed([item.model_dump(mode="json") for item in found.audit.items]) if found.audit else None,
         "parity": scrubbed(found.parity),
         "cost": scrubbed(found.cost),
         "provenance": provenance(found),

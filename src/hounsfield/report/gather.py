@@ -9,6 +9,7 @@ from typing import Any
 import polars as pl
 from pydantic import ValidationError
 
+from hounsfield.audit import Audit
 from hounsfield.core import Calibration, Cohort, Plan, Predictions, files
 from hounsfield.core.bundle import CALIBRATION
 from hounsfield.errors import BundleError, UsageError
@@ -37,6 +38,8 @@ class Found:
         Names of predictions of other parts, which served to choose something and prove nothing.
     panels:
         Entries of explain/panels.json; `explain` is the folder that their images are relative to.
+    audit:
+        What the audit of this very cohort found.
     """
 
     cohort: Cohort
@@ -50,6 +53,7 @@ class Found:
     cost: dict[str, Any] | None
     manifest: dict[str, Any] | None
     calibration: Calibration | None
+    audit: Audit | None = None
 
     @property
     def main(self) -> str | None:
@@ -83,6 +87,7 @@ def gather(run: Path) -> Found:
         cost=_json(run / "train" / "cost.json", dict),
         manifest=_json(run / "bundle" / "manifest.json", dict),
         calibration=_calibration(run / "bundle" / CALIBRATION),
+        audit=_audit(run / "audit", cohort),
     )
 
 
@@ -120,6 +125,14 @@ def _json(path: Path, kind: type) -> Any:
     if not isinstance(content, kind):
         raise UsageError(f"this file should hold a {'list' if kind is list else 'mapping'}", where=path)
     return content
+
+
+def _audit(folder: Path, cohort: Cohort) -> Audit | None:
+    """Return the audit, unless it is of an earlier cohort: its warnings would mislead."""
+    if not (folder / "audit.json").exists():
+        return None
+    found = Audit.load(folder)
+    return found if found.cohort == cohort.digest else None
 
 
 def _calibration(path: Path) -> Calibration | None:

@@ -25,6 +25,7 @@ _PACKAGES = (
     "onnxruntime",
 )
 _STAGES = {
+    "audit": "hounsfield audit RUN",
     "train": "hounsfield train RUN",
     "predict": "hounsfield predict RUN",
     "explain": "hounsfield explain RUN",
@@ -74,7 +75,16 @@ def operating_sentence(found: Found, evaluation: Evaluation) -> str:
 
 def cautions(found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Drop], main: str | None) -> list[str]:
     """The warnings at the top of the page, the gravest first."""
-    texts = [scrub(note) for note in found.cohort.about.notes if "leak" in note.lower()]
+    texts = []
+    allowed = found.cohort.about.leaks_allowed
+    if allowed:
+        texts.append(
+            f"{counted(allowed, 'case')} leak from one part of the given split into another, and were allowed to: "
+            "every number here may be too good."
+        )
+    # The data sheet says the same of leaks.
+    alarms = found.audit.of("alarm") if found.audit is not None else []
+    texts += [scrub(item.sentence) for item in alarms if item.topic != "leaks"]
     leaks = sum("(a leak)" in reason for reason in found.cohort.quarantine["reason"].to_list())
     if leaks:
         texts.append(
@@ -105,6 +115,7 @@ def missing(found: Found, judged: Mapping[str, Evaluation]) -> dict[str, str]:
         "predictions": not found.judged and ("Not predicted yet", "predict"),
         "explain": found.panels is None and ("No maps have been made yet", "explain"),
         "export": found.parity is None and ("Not exported yet", "export"),
+        "audit": found.audit is None and ("The cohort was not audited", "audit"),
         "bundle": found.manifest is None and ("There is no bundle yet", "train"),
     }
     texts = {name: f"{why[0]}. Do it with: {_STAGES[why[1]]}" for name, why in absent.items() if why}

@@ -52,6 +52,7 @@ def _content(
         "missing": notes.missing(found, judged),
         "cohort": cohort,
         "about": found.cohort.about,
+        "audit": found.audit,
         "cohort_notes": [scrub(note) for note in found.cohort.about.notes],
         "split_sentence": scrub(found.cohort.about.split_sentence),
         "quarantine": tables.quarantine_rows(found.cohort),

@@ -1,20 +1,16 @@
-"""Heat maps for the page: each picture read, shrunk and written anew, so that nothing but its pixels comes along."""
+"""Heat maps for the page, the wrong decisions first."""
 
 from __future__ import annotations
 
-import base64
-import io
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from PIL import Image, UnidentifiedImageError
-
 from hounsfield.errors import UsageError
+from hounsfield.report.pictures import embedded
 from hounsfield.report.words import part_title, scrub
 
 MOST_PANELS = 24
-LARGEST_SIDE = 512
 _NEEDED = ("case", "truth", "decision", "probability", "image", "overlay")
 
 
@@ -65,26 +61,12 @@ def _panel(entry: dict[str, Any], folder: Path) -> Panel:
         probability=float(entry["probability"]),
         target=str(entry.get("target") or entry["decision"]),
         right=_is_right(entry),
-        image=_picture(folder, str(entry["image"])),
-        overlay=_picture(folder, str(entry["overlay"])),
+        image=_picture(folder, entry["image"]),
+        overlay=_picture(folder, entry["overlay"]),
         scale=None if scale is None else float(scale),
         note=scrub(str(entry.get("note") or "")),
     )
 
 
-def _picture(folder: Path, name: str) -> str:
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder.resolve()):
-        raise UsageError(
-            "a panel names a picture outside its folder", where=folder / "panels.json", fix="Explain again."
-        )
-    try:
-        with Image.open(path) as opened:
-            picture = opened.convert("RGB") if opened.mode not in ("L", "RGB") else opened.copy()
-    except (OSError, UnidentifiedImageError) as error:
-        raise UsageError("a picture of a panel cannot be read", where=path, fix="Explain again.") from error
-    picture.thumbnail((LARGEST_SIDE, LARGEST_SIDE))
-    bare = Image.frombytes(picture.mode, picture.size, picture.tobytes())  # leaves text chunks and EXIF behind
-    buffer = io.BytesIO()
-    bare.save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+def _picture(folder: Path, name: Any) -> str:
+    return embedded(folder, str(name), record="panels.json", fix="Explain again.")

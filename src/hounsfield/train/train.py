@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -46,11 +47,12 @@ class Trained:
 
 @dataclass(frozen=True)
 class _Parts:
-    """Which cases train and which validate a member; the fold that judges it, or -1."""
+    """Which cases train and which validate a member; the division and the fold in it that judge it, or -1."""
 
     train: list[str]
     validation: list[str]
     fold: int
+    repeat: int = 0
 
 
 def train(
@@ -104,7 +106,7 @@ def train(
             progress=lambda done, total: tell("running the frozen layers", done, total),
         )  # fmt: skip
     home = _member_folder(run, plan, store, table)
-    parts = _parts_of_members(table, plan, cohort.about.folds)
+    parts = _parts_of_members(table, plan, cohort.about.folds, cohort.about.repeats)
     kept = [
         _fit_member(network, number, part, plan, store, activations, table, home / f"member-{number}", target, news)
         for number, part in enumerate(parts)
@@ -143,29 +145,31 @@ def _fit_member(
     )  # fmt: skip
     tail.to(device)
     torch.save(tail.state_dict(), folder / "tail.pt")
-    files.write_json(finished, {"epoch": epoch, "validation_auc": area, "fold": part.fold})
+    files.write_json(finished, {"epoch": epoch, "validation_auc": area, "fold": part.fold, "repeat": part.repeat})
     for checkpoint in folder.glob("*.ckpt"):
         checkpoint.unlink()
     return epoch
 
 
-def _parts_of_members(table: pl.DataFrame, plan: Plan, folds: int) -> list[_Parts]:
+def _parts_of_members(table: pl.DataFrame, plan: Plan, folds: int, repeats: int) -> list[_Parts]:
     cases = {name: table.filter(pl.col("split") == name)["case"].to_list() for name in ("train", "validation")}
     if not folds:
         return [_Parts(cases["train"], cases["validation"], -1)] * plan.members.value
-    if plan.members.value != folds:
-        raise PlanError(f"members: {plan.members.value} do not fit {folds} folds", fix=f"Set members to {folds}.")
-    parts = []
-    for fold in range(folds):
-        rest = table.filter(pl.col("fold") != fold)
-        made = split_patients(
-            rest["patient"].to_list(), rest["label"].to_list(), {"train": 5, "validation": 1}, plan.seed.value + fold
+    if plan.members.value != folds * repeats:
+        raise PlanError(
+            f"members: {plan.members.value} do not fit {folds} folds, {repeats} time(s)",
+            fix=f"Set members to {folds * repeats}.",
         )
+    parts = []
+    for repeat, fold in itertools.product(range(repeats), range(folds)):
+        rest = table.filter(pl.col("folds").list.get(repeat) != fold)
+        seed = plan.seed.value + repeat * folds + fold
+        made = split_patients(rest["group"].to_list(), rest["label"].to_list(), {"train": 5, "validation": 1}, seed)
         given = dict(zip(rest["case"].to_list(), made, strict=True))
         chosen = {
             wanted: [case for case, name in given.items() if name == wanted] for wanted in ("train", "validation")
         }
-        parts.append(_Parts(chosen["train"], chosen["validation"], fold))
+        parts.append(_Parts(chosen["train"], chosen["validation"], fold, repeat))
     return parts
 
 
@@ -186,10 +190,14 @@ def _seal(
         raise SplitError("no case of the calibration part can be read", fix="See quarantine.csv.")
     truth = np.array([plan.labels.value.index(name) for name in rows["label"]])
     if folds:
-        member = {part.fold: number for number, part in enumerate(parts)}
-        judged = [member[fold] for fold in rows["fold"]]
-        logits = np.stack([scored.logits[case][number] for case, number in zip(rows["case"], judged, strict=True)])
-        told = f"out-of-fold logits of {folds} folds"
+        member = {(part.repeat, part.fold): number for number, part in enumerate(parts)}
+        judged = [[member[place] for place in enumerate(of_case)] for of_case in rows["folds"]]
+        logits = np.stack([
+            scored.logits[case][numbers].mean(axis=0) for case, numbers in zip(rows["case"], judged, strict=True)
+        ])  # fmt: skip
+        told = f"out-of-fold logits of {folds} folds" + (
+            f", {cohort.about.repeats} times" if cohort.about.repeats > 1 else ""
+        )
     else:
         logits = np.stack([scored.logits[case].mean(axis=0) for case in rows["case"]])
         told = "the calibration part"
@@ -200,7 +208,7 @@ def _seal(
     )  # fmt: skip
     if not folds:
         return Trained(bundle, cohort, None)
-    crossed = _cross_fitted(plan, logits, truth, rows["fold"].to_numpy())
+    crossed = _cross_fitted(plan, logits, truth, rows["folds"].list.first().to_numpy())
     return Trained(bundle, cohort, tabulate(rows, logits, plan, crossed, bundle.core_digest, "folds"))
 
 
@@ -250,7 +258,7 @@ def _two_classes_left(table: pl.DataFrame, cohort: Cohort) -> None:
 def _member_folder(run: Path, plan: Plan, store: Store, table: pl.DataFrame) -> Path:
     """Return the folder of this very training; what another plan left behind is removed."""
     key = digest(
-        {"plan": plan.digest, "store": store.digest, "cases": table.select("case", "split", "fold", "label").rows()}
+        {"plan": plan.digest, "store": store.digest, "cases": table.select("case", "split", "folds", "label").rows()}
     )[:16]
     home = run / "train" / f"members-{key}"
     for other in (run / "train").glob("members-*"):

@@ -1,0 +1,100 @@
+"""What is known of each case beside its anatomy, as columns that a shortcut test can try."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import polars as pl
+
+from hounsfield.cohort.looking import Sights
+from hounsfield.core.cohort import Cohort
+from hounsfield.read.technical import FREE_TEXT
+
+SITE, SCANNER, PICTURE, BURNED_IN, FILE, PATIENT = (
+    "site", "scanner and protocol", "picture", "burned in", "file", "patient",
+)  # fmt: skip
+_FAMILIES = {
+    "site": SITE, "study day": SITE, "sex": PATIENT, "age": PATIENT, "age band": PATIENT, "laterality": PATIENT,
+    "rows": PICTURE, "columns": PICTURE, "frames": PICTURE, "row spacing (mm)": PICTURE, "coloured": PICTURE,
+    "values inverted": PICTURE, "mean brightness": PICTURE, "spread of brightness": PICTURE, "darkest (0.5%)": PICTURE,
+    "brightest (99.5%)": PICTURE, "greatest value": PICTURE, "least value": PICTURE, "share black": PICTURE,
+    "share white": PICTURE, "brightness at the edge": PICTURE, "brightest corner": PICTURE, "fine detail": PICTURE,
+    "format": FILE, "colour mode": FILE, "JPEG quantisation": FILE, "progressive": FILE, "dots per inch": FILE,
+    "colour profile": FILE, "bytes per pixel": FILE, "transfer syntax": FILE, "written by": FILE, "SpecificCharacterSet": FILE,
+    "LossyImageCompression": FILE, "SOPClassUID": FILE,
+}  # fmt: skip
+_KINDS = ("text", "marker", "line", "border")
+
+
+def facts_of(cohort: Cohort, sights: Sights | None) -> tuple[pl.DataFrame, dict[str, str]]:
+    """Return one row of facts per usable case, in their order, and column → family.
+
+    Columns are Float64, Boolean or String; null means that the file says nothing. Free text of the protocol is replaced by
+    numbers of its values, since it could hold a name.
+    """
+    rows = [_of_row(row) for row in cohort.usable.iter_rows(named=True)]
+    if sights is not None:
+        cases = cohort.usable["case"].to_list()
+        for row, seen in zip(rows, sights.facts(cases), strict=True):
+            row.update(seen)
+    columns: dict[str, list[Any]] = {name: [] for row in rows for name in row}
+    for row in rows:
+        for name, values in columns.items():
+            values.append(row.get(name))
+    made = {name: _typed(name, _hidden(name, values)) for name, values in columns.items()}
+    families = {name: _FAMILIES.get(name, BURNED_IN if name.split()[0] in _KINDS else SCANNER) for name in made}
+    return pl.DataFrame(list(made.values())), families
+
+
+def _of_row(row: Mapping[str, Any]) -> dict[str, Any]:
+    spacing = row["spacing"]
+    facts = {
+        "site": row["site"], "scanner": row["scanner"], "modality": row["modality"], "body part": row["body_part"],
+        "laterality": row["laterality"], "sex": row["sex"], "age": row["age"],
+        "age band": None if row["age"] is not None else row["age_band"], "study day": _number(row["day"]),
+        "rows": _number(row["rows"]), "columns": _number(row["columns"]), "frames": _number(sum(row["frames"])),
+        "row spacing (mm)": spacing[0] if spacing else None,
+    }  # fmt: skip
+    return facts | _artefacts(row["artefacts"])
+
+
+def _artefacts(found: Sequence[Mapping[str, Any]] | None) -> dict[str, Any]:
+    if found is None:
+        return {}
+    facts: dict[str, Any] = {}
+    for kind in _KINDS:
+        mine = [one for one in found if one["kind"] == kind]
+        facts[kind] = bool(mine)
+        areas = [(one["bottom"] - one["top"]) * (one["right"] - one["left"]) for one in mine]
+        facts[f"{kind} area"] = sum(areas)
+        if kind in ("text", "marker"):
+            facts[f"{kind} place"] = _place(mine[areas.index(max(areas))]) if mine else None
+    facts["text pieces"] = float(sum(one["kind"] == "text" for one in found))
+    facts["marker pieces"] = float(sum(one["kind"] == "marker" for one in found))
+    return facts
+
+
+def _place(one: Mapping[str, Any]) -> str:
+    row, column = (one["top"] + one["bottom"]) / 2, (one["left"] + one["right"]) / 2
+    return f"{('top', 'middle', 'bottom')[min(2, int(row * 3))]} {('left', 'centre', 'right')[min(2, int(column * 3))]}"
+
+
+def _number(value: int | None) -> float | None:
+    return None if value is None else float(value)
+
+
+def _hidden(name: str, values: list[Any]) -> list[Any]:
+    if name not in FREE_TEXT:
+        return values
+    numbers: dict[str, str] = {}
+    return [None if one is None else numbers.setdefault(one, f"text {len(numbers) + 1}") for one in values]
+
+
+def _typed(name: str, values: list[Any]) -> pl.Series:
+    known = [value for value in values if value is not None]
+    if all(isinstance(value, bool) for value in known):
+        return pl.Series(name, values, dtype=pl.Boolean)
+    if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in known):
+        return pl.Series(name, [None if value is None else float(value) for value in values], dtype=pl.Float64)
+    return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)

@@ -33,8 +33,8 @@ import numpy as np
 from PIL import Image as Pillow
 from scipy.fft import dctn
 
-from hounsfield.cohort.likeness import SIDE, descriptor, thumbnail
-from hounsfield.cohort.near import near_pairs
+from hounsfield.cohort.alike.likeness import SIDE, descriptor, thumbnail
+from hounsfield.cohort.alike.near import near_pairs
 
 PIXELS, ORDERS, CHUNK = 128, 64, 500
 BITS, ROWS = 10, 1500

@@ -8,8 +8,10 @@ import numpy as np
 import polars as pl
 import pytest
 
+from hounsfield.audit.coding import FEWEST_SHARING, PATIENT
 from hounsfield.audit.record import Shortcut
-from hounsfield.audit.shortcuts import FEWEST_SHARING, PATIENT, shortcut_items, shortcut_test
+from hounsfield.audit.sentences import shortcut_items
+from hounsfield.audit.shortcuts import shortcut_test
 
 SCAN, PICTURE = "scanner and protocol", "picture"
 Cohort = tuple[pl.DataFrame, dict[str, str], np.ndarray, np.ndarray]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from scipy.ndimage import gaussian_filter
 
-from hounsfield.cohort.likeness import SIDE, descriptor, descriptors, thumbnail
+from hounsfield.cohort.alike.likeness import SIDE, descriptor, descriptors, thumbnail
 
 TURNS = {
     "mirrored": np.fliplr, "flipped": np.flipud, "quarter": np.rot90, "half": lambda x: np.rot90(x, 2),

@@ -9,11 +9,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 from PIL import Image as Pillow
+from scipy.ndimage import gaussian_filter
 from threadpoolctl import threadpool_limits
 
-from hounsfield.cohort import near
-from hounsfield.cohort.likeness import SIDE, descriptors, thumbnail
-from hounsfield.cohort.near import Near, near_pairs
+from hounsfield.cohort.alike import cells, near
+from hounsfield.cohort.alike.likeness import SIDE, descriptors, thumbnail
+from hounsfield.cohort.alike.near import Near, near_pairs
 from tests.cohort.test_likeness import picture
 
 HOW: dict[str, Callable[[np.ndarray], np.ndarray]] = {
@@ -129,17 +130,34 @@ def test_pairs_are_not_all_compared() -> None:
     def share(count: int) -> float:
         seeds = np.random.default_rng(0).standard_normal((count, 9, 9)).astype(np.float32)
         small = np.stack([thumbnail(seed) for seed in seeds])[:, None]
-        small[-50:] = small[:50, :, ::-1]
+        small[-50:] = 255 * (small[:50, :, ::-1] / 255) ** 1.5
         found = find(small)
         assert ends(found) >= {(place, count - 50 + place) for place in range(50)}
         assert found.looked < count
-        return found.compared / (len(near.CROPS) * count**2)
+        return found.compared / (len(cells.CROPS) * count**2)
 
     assert share(900) == 1  # among few, all descriptors are
     assert share(3000) < 0.3
 
 
+def test_neighbours_in_other_cells_are_found() -> None:
+    random = np.random.default_rng(0)
+    basis = random.standard_normal((20, 117))
+    points = random.standard_normal((3000, 20)) @ basis
+    points /= np.linalg.norm(points, axis=1, keepdims=True)
+    away = random.standard_normal((1500, 20)) @ basis
+    points[1500:] = points[:1500] + 0.25 * away / np.linalg.norm(away, axis=1, keepdims=True)
+    points = (points / np.linalg.norm(points, axis=1, keepdims=True)).astype(np.float32)
+    names = np.arange(3000)
+    filed = cells._Cells(points, names)
+    found = {pair for one, other, _ in filed.within(points, names, 0.3) for pair in zip(one, other, strict=True)}
+    hits = sum((place, 1500 + place) in found or (1500 + place, place) in found for place in range(1500))
+    assert hits >= 0.98 * 1500
+    assert filed.compared < 0.3 * 3000**2
+
+
 def test_a_crowd_is_bounded_and_stays_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cells, "MOST", 6)
     monkeypatch.setattr(near, "MOST", 6)
     random = np.random.default_rng(0)
     small = np.stack([thumbnail(picture(1) + random.normal(0, 0.1, (90, 120)).astype(np.float32)) for _ in range(60)])
@@ -150,6 +168,15 @@ def test_a_crowd_is_bounded_and_stays_together(monkeypatch: pytest.MonkeyPatch) 
     for pair in found.pairs:
         groups = [groups[pair.first] if group == groups[pair.second] else group for group in groups]
     assert len(set(groups)) == 1
+
+
+def test_what_agrees_only_roughly_is_no_copy() -> None:
+    """Two pictures alike in what is coarse: they are looked at, and none of that chunk gets as far as the last look."""
+    coarse = gaussian_filter(np.random.default_rng(0).standard_normal((128, 128)), 8)
+    fine = [gaussian_filter(np.random.default_rng(seed).standard_normal((128, 128)), 1.5) for seed in (1, 2)]
+    found = find([coarse / coarse.std() + 0.3 * one / one.std() for one in fine])
+    assert found.looked == 1
+    assert not found.pairs
 
 
 def test_equal_pictures_are_each_paired_with_the_first() -> None:

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 from PIL import Image as Picture
 
 from hounsfield.cohort import Labelling, Looking, Splitting, scan
+from hounsfield.cohort.alike.same import Same
 from hounsfield.cohort.duplicates import settle
 from hounsfield.cohort.place import place
-from hounsfield.cohort.same import Same
 from hounsfield.core import Cohort
 from hounsfield.core.cohort import SCHEMA, About
 from hounsfield.errors import LabelError, SplitError, UsageError

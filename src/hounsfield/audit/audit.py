@@ -15,7 +15,9 @@ from hounsfield.audit import checks, show
 from hounsfield.audit.balance import associations_of, balance_items, groups_of, missing_of
 from hounsfield.audit.facts import facts_of
 from hounsfield.audit.record import Audit, Item, Pair, Picture
-from hounsfield.audit.shortcuts import shortcut_items, shortcut_test
+from hounsfield.audit.sentences import shortcut_items
+from hounsfield.audit.shortcuts import shortcut_test
+from hounsfield.audit.single import single_items
 from hounsfield.cohort.looking import Sights, look
 from hounsfield.cohort.looks import open_memory
 from hounsfield.core import files
@@ -99,18 +101,35 @@ class _Auditor:
             associations = associations_of(told, _COLUMNS)
             pairs = checks.pairs_of(cohort)
             items = [
-                *checks.leak_items(cohort), *shortcut_items(shortcuts), *checks.label_items(cohort),
+                *checks.leak_items(cohort), *shortcut_items(shortcuts),
+                *single_items(facts, families, truth, labels, cohort.usable["group"].to_list()), *checks.label_items(cohort),
                 *checks.duplicate_items(pairs, self.looked), *checks.patient_items(cohort),
                 *balance_items(told, about.labels, groups, missing, associations), *checks.image_items(cohort),
             ]  # fmt: skip
         samples, artefacts, of_pairs = self._pictures(pairs)
         found = Audit(
-            cohort=self.digest, unit=about.unit, cases=cohort.usable.height, patients=cohort.usable["patient"].n_unique(),
-            labels=about.labels, several=about.multi_label, counts=counts_of(cohort), split_sentence=about.split_sentence, parts=cohort.parts,
-            items=_in_order(items), shortcuts=shortcuts, groups=groups, missing=missing, associations=associations, pairs=pairs,
-            quarantine=cohort.reasons(), samples=samples, artefacts=artefacts, pair_pictures=of_pairs, not_done=self.not_done,
+            cohort=self.digest,
+            unit=about.unit,
+            cases=cohort.usable.height,
+            patients=cohort.usable["patient"].n_unique(),
+            labels=about.labels,
+            several=about.multi_label,
+            counts=counts_of(cohort),
+            split_sentence=about.split_sentence,
+            parts=cohort.parts,
+            items=_in_order(items),
+            shortcuts=shortcuts,
+            groups=groups,
+            missing=missing,
+            associations=associations,
+            pairs=pairs,
+            quarantine=cohort.reasons(),
+            samples=samples,
+            artefacts=artefacts,
+            pair_pictures=of_pairs,
+            not_done=self.not_done,
             seconds=self.seconds,
-        )  # fmt: skip
+        )
         if self.folder is not None:
             found.save(files.make_folder(self.folder))
         return found
@@ -188,4 +207,9 @@ def _told_table(cohort: Cohort) -> pl.DataFrame:
 
 
 def _in_order(items: list[Item]) -> list[Item]:
-    return sorted(items, key=lambda item: _LEVELS.index(item.level))
+    """Return the items, gravest first, each as a sentence with a capital and a full stop."""
+    told = [
+        item.model_copy(update={"sentence": f"{item.sentence[0].upper()}{item.sentence[1:].rstrip('.')}."})
+        for item in items
+    ]
+    return sorted(told, key=lambda item: _LEVELS.index(item.level))

@@ -87,8 +87,11 @@ def _number(value: int | None) -> float | None:
 def _hidden(name: str, values: list[Any]) -> list[Any]:
     if name not in FREE_TEXT:
         return values
-    numbers: dict[str, str] = {}
-    return [None if one is None else numbers.setdefault(one, f"text {len(numbers) + 1}") for one in values]
+    # By the order of the values, so that the numbers do not depend on the order of the rows.
+    numbers = {
+        text: f"text {place}" for place, text in enumerate(sorted({str(one) for one in values if one is not None}), 1)
+    }
+    return [None if one is None else numbers[str(one)] for one in values]
 
 
 def _typed(name: str, values: list[Any]) -> pl.Series:

@@ -44,6 +44,8 @@ class Column(_Record):
 
     Attributes
     ----------
+    also:
+        Facts that part the cases in just the same way, such as the model beside the manufacturer.
     family:
         What kind of fact it is: "scanner and protocol", "picture" (size, brightness…), "burned in" (text, markers, lines, borders),
         "site", or "patient" (sex, age), which may be a cause of the disease and is no shortcut by itself.
@@ -56,6 +58,7 @@ class Column(_Record):
     """
 
     name: str
+    also: list[str] = []
     family: str
     interval: Interval
     alarm: bool

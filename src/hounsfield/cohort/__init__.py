@@ -15,4 +15,6 @@ __all__ = ["Labelling", "Looking", "Splitting", "Stated", "scan", "scan_for_pred
 # Worker processes import `hounsfield.cohort.reading`, and need neither tables nor splits.
 _SCAN = "hounsfield.cohort.scan"
 sys.modules[__name__].__class__ = with_verbs(("scan",), _SCAN)  # the function, though its module has the same name
-__getattr__ = lazily(__name__, dict.fromkeys(("Labelling", "Looking", "Splitting", "Stated", "scan_for_prediction"), _SCAN))
+__getattr__ = lazily(
+    __name__, dict.fromkeys(("Labelling", "Looking", "Splitting", "Stated", "scan_for_prediction"), _SCAN)
+)

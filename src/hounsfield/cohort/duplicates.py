@@ -9,7 +9,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 
-from hounsfield.cohort.same import Same
+from hounsfield.cohort.alike.same import Same
 from hounsfield.core.cohort import PAIRS, Cohort, Leaks
 from hounsfield.errors import SplitError
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from hounsfield.artefacts import find_in
-from hounsfield.cohort.likeness import SIDE, thumbnail
+from hounsfield.cohort.alike.likeness import SIDE, thumbnail
 from hounsfield.core.image import Image
 from hounsfield.read import Source, read_image
 from hounsfield.read.technical import Fact, technical_facts

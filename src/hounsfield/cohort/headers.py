@@ -18,7 +18,7 @@ from dataclasses import dataclass, field, replace
 from functools import cache, cached_property
 from pathlib import Path
 
-from hounsfield.cohort.same import Marks
+from hounsfield.cohort.alike.same import Marks
 from hounsfield.cohort.index import Aside, DamagedIndex, Index, open_index, remove_index
 from hounsfield.cohort.places import Place, places_below
 from hounsfield.cohort.reading import Marking, Outcome, byte_marks, member_marks, read_file, unpack_file

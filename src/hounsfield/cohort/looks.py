@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
+from hounsfield.cohort.alike.likeness import SIDE
 from hounsfield.cohort.glance import Glance, Look, Seen
-from hounsfield.cohort.likeness import SIDE
 from hounsfield.core.digest import digest
 from hounsfield.core.files import make_folder, make_private
 from hounsfield.read.technical import Fact

@@ -10,7 +10,8 @@ from typing import get_args
 
 import polars as pl
 
-from hounsfield.cohort.alike import pairs_among
+from hounsfield.cohort.alike.pairs import pairs_among
+from hounsfield.cohort.alike.same import drop_repeated_files
 from hounsfield.cohort.assemble import assemble
 from hounsfield.cohort.choosing import Looking, Stated, choose
 from hounsfield.cohort.deciding import decide_labels
@@ -24,7 +25,6 @@ from hounsfield.cohort.looking import Sights, look
 from hounsfield.cohort.looks import open_memory
 from hounsfield.cohort.place import Placement, Splitting, place
 from hounsfield.cohort.pseudonyms import Pseudonyms, load_key
-from hounsfield.cohort.same import drop_repeated_files
 from hounsfield.core.cohort import ABSENT, PRESENT, About, Cohort, Leaks
 from hounsfield.errors import LabelError, UsageError
 from hounsfield.read import Header
@@ -142,12 +142,12 @@ def _placed(cohort: Cohort, rows: pl.DataFrame, placement: Placement) -> Cohort:
     )
     table = cohort.table.join(made, on="case", how="left", maintain_order="left")
     table = table.with_columns(split=pl.col("to"), folds=pl.col("parts")).select(cohort.table.columns)
-    how = placement.how
-    about = cohort.about.model_copy(
-        update={
-            "split_sentence": " ".join([placement.sentence, *_kept_together(cohort, placement)]), "folds": placement.count, "repeats": how.repeats if placement.count else 1,
-        }
-    )  # fmt: skip
+    update = {
+        "split_sentence": " ".join([placement.sentence, *_kept_together(cohort, placement)]),
+        "folds": placement.count,
+        "repeats": placement.how.repeats if placement.count else 1,
+    }
+    about = cohort.about.model_copy(update=update)
     away = {rows["case"][row]: why for row, why in placement.quarantine.items()}
     # First put aside, then checked: a case without a part is no case of the cohort.
     unchecked = replace(cohort, about=cohort.about.model_copy(update={"leaks": "unchecked"})).put_aside(

@@ -16,7 +16,9 @@ from hounsfield.core import files
 
 @dataclass(frozen=True)
 class RunFolder:
-    """RUN/{cohort.parquet, quarantine.csv, duplicates.csv, audit/, plan.yaml, store/, train/, bundle/, predictions/, explain/, report/, export/, private/}."""
+    """RUN/{cohort.parquet, quarantine.csv, duplicates.csv, audit/, plan.yaml, store/, train/, bundle/, predictions/, explain/,
+    report/, export/, private/}.
+    """
 
     path: Path
 

@@ -28,8 +28,9 @@ AIR_HU = -900.0
 class Fingerprint:
     """What the planner knows of the training cases. Values come from a sample of them, counts from all.
 
-    `folds` counts all members of a cross-validation, repeats too. `is_picture` says that the range which the files can hold means something: 8 bits, or a picture format. `kind` is what
-    most files are: dicom, nifti, raster or npz. `looks_hounsfield`: they have no unit, and most hold values like HU.
+    `folds` counts all members of a cross-validation, repeats too. `is_picture` says that the range which the files can hold
+    means something: 8 bits, or a picture format. `kind` is what most files are: dicom, nifti, raster or npz.
+    `looks_hounsfield`: they have no unit, and most hold values like HU.
     """
 
     unit: str

@@ -22,10 +22,11 @@ _WORDS = (
     "PresentationLUTShape", "RescaleType", "BodyPartExamined",
 )  # fmt: skip
 _NUMBERS = (
-    "KVP", "XRayTubeCurrent", "Exposure", "ExposureTime", "SliceThickness", "SpacingBetweenSlices", "ReconstructionDiameter",
-    "GantryDetectorTilt", "TableHeight", "SpiralPitchFactor", "DistanceSourceToDetector",
-    "MagneticFieldStrength", "EchoTime", "RepetitionTime", "FlipAngle", "InversionTime", "PixelBandwidth", "EchoTrainLength", "MechanicalIndex", "BitsStored", "PixelRepresentation",
-    "RescaleIntercept", "RescaleSlope", "WindowCenter", "WindowWidth", "PixelPaddingValue", "SamplesPerPixel",
+    "KVP", "XRayTubeCurrent", "Exposure", "ExposureTime", "SliceThickness", "SpacingBetweenSlices",
+    "ReconstructionDiameter", "GantryDetectorTilt", "TableHeight", "SpiralPitchFactor", "DistanceSourceToDetector",
+    "MagneticFieldStrength", "EchoTime", "RepetitionTime", "FlipAngle", "InversionTime", "PixelBandwidth",
+    "EchoTrainLength", "MechanicalIndex", "BitsStored", "PixelRepresentation", "RescaleIntercept", "RescaleSlope",
+    "WindowCenter", "WindowWidth", "PixelPaddingValue", "SamplesPerPixel",
 )  # fmt: skip
 # Free text: it can predict a label, and it could hold a name. Its values must not be shown.
 FREE_TEXT = ("ProtocolName", "SeriesDescription", "StudyDescription", "SequenceName")

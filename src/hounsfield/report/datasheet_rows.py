@@ -85,7 +85,13 @@ def shortcut_block(item: Shortcut) -> Row:
 
 def _column(column: Column) -> Row:
     found = auc(column.interval, column.alarm)
-    return {"name": heading(column.name), "family": column.family, "auc": found, "detail": column.detail}
+    return {
+        "name": heading(column.name),
+        "also": column.also,
+        "family": column.family,
+        "auc": found,
+        "detail": column.detail,
+    }
 
 
 def group_blocks(groups: Iterable[Group], order: Sequence[str]) -> list[Row]:
@@ -169,7 +175,7 @@ def _shortcut_rows(item: Shortcut) -> list[list[Any]]:
     """The joint value stands first, with no column named; then one row per column."""
     start = [item.label, item.cases, item.positives, item.patients]
     rows = [("", "all together", item.joint, item.alarm, item.note)]
-    rows += [(x.name, x.family, x.interval, x.alarm, x.detail) for x in item.columns]
+    rows += [("; ".join([x.name, *x.also]), x.family, x.interval, x.alarm, x.detail) for x in item.columns]
     return [
         [*start, name, family, found.value, found.low, found.high, found.method, alarm, detail, found.note]
         for name, family, found, alarm, detail in rows

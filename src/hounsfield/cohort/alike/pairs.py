@@ -7,10 +7,10 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from hounsfield.cohort.likeness import descriptor
+from hounsfield.cohort.alike.likeness import descriptors
+from hounsfield.cohort.alike.near import near_pairs
+from hounsfield.cohort.alike.same import Same, exactly_the_same
 from hounsfield.cohort.looking import Progress, Sights
-from hounsfield.cohort.near import near_pairs
-from hounsfield.cohort.same import Same, exactly_the_same
 
 _TOGETHER = 1024
 
@@ -51,10 +51,9 @@ def _near(
     def fetch(places: Sequence[int]) -> np.ndarray:
         return np.stack(sights.thumbnails([cases[rows[place]] for place in places]))
 
-    descriptors = np.concatenate([
-        np.stack([descriptor(one) for one in fetch(range(start, min(start + _TOGETHER, len(rows))))])
-        for start in range(0, len(rows), _TOGETHER)
-    ])  # fmt: skip
-    result = near_pairs(descriptors, fetch, progress)
+    made = [
+        descriptors(fetch(range(start, min(start + _TOGETHER, len(rows))))) for start in range(0, len(rows), _TOGETHER)
+    ]
+    result = near_pairs(np.concatenate(made), fetch, progress)
     pairs = [Same(rows[one.first], rows[one.second], "near", one.how, one.likeness) for one in result.pairs]
     return pairs, result.notes

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 
@@ -20,7 +21,7 @@ def label_items(cohort: Cohort) -> list[Item]:
     aside = cohort.quarantine
     conflicts = aside.filter((pl.col("kind") == "case") & pl.col("reason").str.starts_with(_CONFLICT))["item"].to_list()
     reasons = Counter(
-        reason.split(" row ")[0] for reason in aside.filter(pl.col("kind") == "label")["reason"].to_list()
+        re.sub(r" row \d+$", "", reason) for reason in aside.filter(pl.col("kind") == "label")["reason"].to_list()
     )
     unlabelled = cohort.table.filter(pl.col("quarantine") == "no label")["case"].to_list()
     unsure = cohort.table.filter(pl.col("quarantine").str.contains("uncertain"))["case"].to_list()

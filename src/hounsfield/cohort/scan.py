@@ -115,6 +115,8 @@ def scan(
     how = splitting or Splitting()
     cohort, marks = _to_learn_from(job, job.walk(say, how.column), how)
     given = how.uses_given(cohort.usable["given"])
+    if job.looking.pixels:
+        place(cohort.usable, how)  # what cannot be split is said before all pixels are decoded, not after
     cohort = job.without_repeats(cohort, marks, given=given, leaks=how.leaks)
     rows = cohort.usable
     _still_labelled(cohort)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from hounsfield.audit import Audit
 from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import Cohort
 from hounsfield.core.plan import Plan
@@ -20,6 +21,8 @@ def summary(place: Path) -> list[str]:
     lines = [show(place)]
     run = RunFolder(place)
     if (place / "cohort.parquet").exists():
+        if (run.audit / "audit.json").exists():
+            lines.append(str(Audit.load(run.audit)))
         if run.plan.exists():
             lines.append(str(Plan.load(run.plan)))
         if run.bundle.is_dir():

@@ -8,8 +8,6 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
 from hounsfield.audit import Audit, audit
 from hounsfield.cohort import Labelling, Looking, Splitting, Stated, scan, scan_for_prediction
 from hounsfield.core import files
@@ -376,6 +374,5 @@ def _tell_cohort(cohort: Cohort, reporter: Reporter) -> None:
     for note in about.notes:
         reporter.say(f"  {note}")
     reporter.say(f"  {about.split_sentence}")
-    counts = cohort.quarantine.group_by("kind", "reason").agg(pl.len().alias("count")).sort("count", descending=True)
-    for kind, reason, count in counts.head(8).iter_rows():
+    for count, kind, reason in cohort.reasons()[:8]:
         reporter.say(f"  quarantine: {count} {kind}(s): {reason}")

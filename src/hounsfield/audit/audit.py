@@ -96,14 +96,15 @@ class _Auditor:
             truth, labels = truth_of(cohort)
             shortcuts = shortcut_test(facts, families, truth, labels, cohort.usable["group"].to_list(), seed=self.seed)
         with self._timed("counting"):
-            groups = groups_of(told, _COLUMNS, about.labels)
+            known = [name for name in _COLUMNS if told[name].null_count() < told.height]
+            groups = groups_of(told, known, about.labels)
             missing = missing_of(cohort.usable, _COUNTED)
             associations = associations_of(told, _COLUMNS)
             pairs = checks.pairs_of(cohort)
             items = [
                 *checks.leak_items(cohort), *shortcut_items(shortcuts),
                 *single_items(facts, families, truth, labels, cohort.usable["group"].to_list()), *checks.label_items(cohort),
-                *checks.duplicate_items(pairs, self.looked), *checks.patient_items(cohort),
+                *checks.duplicate_items(pairs, self.looked, named=checks.patients_named(cohort)), *checks.patient_items(cohort),
                 *balance_items(told, about.labels, groups, missing, associations), *checks.image_items(cohort),
             ]  # fmt: skip
         samples, artefacts, of_pairs = self._pictures(pairs)

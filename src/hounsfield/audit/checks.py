@@ -43,8 +43,11 @@ def label_items(cohort: Cohort) -> list[Item]:
     return [item for item in items if item is not None]
 
 
-def duplicate_items(pairs: list[Pair], looked: bool) -> list[Item]:
-    """How many pictures stand there twice, and which of them under two labels or two patients."""
+def duplicate_items(pairs: list[Pair], looked: bool, *, named: bool = True) -> list[Item]:
+    """How many pictures stand there twice, and which of them under two labels or two patients.
+
+    Where patients are not `named`, two pictures are two patients by default, and that says nothing.
+    """
     if not looked:
         sentence = "Pixels were not looked at: only equal files are found, no near duplicates."
         return [Item(level="warning", topic="duplicates", sentence=sentence)]
@@ -53,7 +56,7 @@ def duplicate_items(pairs: list[Pair], looked: bool) -> list[Item]:
     hows = ", ".join(f"{count} {how}" for how, count in Counter(pair.how for pair in near).most_common())
     involved = len({case for pair in near for case in (pair.first, pair.second)})
     other_label = [pair for pair in pairs if not pair.same_label]
-    other_patient = [pair for pair in pairs if not pair.same_patient]
+    other_patient = [pair for pair in pairs if named and not pair.same_patient]
     nearly = f"{_pairs(len(near))} of nearly the same picture, among {involved} cases: {hows}"
     merged = f"{_pairs(len(other_patient))} of one picture under two patients: a split that we make never parts them"
     items = [
@@ -89,7 +92,7 @@ def leak_items(cohort: Cohort) -> list[Item]:
 def patient_items(cohort: Cohort) -> list[Item]:
     """Who the patients are, which of them stand under several labels, and studies that two of them share."""
     items = []
-    if "no patient is named" in cohort.about.patients_from:
+    if not patients_named(cohort):
         sentence = (
             "No patient is named for some or all images, so each of them counts as a patient: if one patient has several, "
             "they may stand in two parts. A patient column in the label table, or --patient-pattern, tells who they are."
@@ -117,6 +120,11 @@ def patient_items(cohort: Cohort) -> list[Item]:
             items.append(Item(level="warning", topic="patients", sentence=sentence, cases=people[:MOST_NAMED]))
             break  # a shared study shares its series too
     return items
+
+
+def patients_named(cohort: Cohort) -> bool:
+    """Say whether the patient of every image is known."""
+    return "no patient is named" not in cohort.about.patients_from
 
 
 def image_items(cohort: Cohort) -> list[Item]:

@@ -7,19 +7,18 @@ from typing import Any
 
 import polars as pl
 
+from hounsfield.audit.coding import BRIGHTNESS, PATIENT
 from hounsfield.cohort.looking import Sights
 from hounsfield.core.cohort import Cohort
 from hounsfield.read.technical import FREE_TEXT
 
-SITE, SCANNER, PICTURE, BURNED_IN, FILE, PATIENT = (
-    "site", "scanner and protocol", "picture", "burned in", "file", "patient",
-)  # fmt: skip
+SITE, SCANNER, PICTURE, BURNED_IN, FILE = "site", "scanner and protocol", "picture", "burned in", "file"
 _FAMILIES = {
     "site": SITE, "study day": SITE, "sex": PATIENT, "age": PATIENT, "age band": PATIENT, "laterality": PATIENT,
     "rows": PICTURE, "columns": PICTURE, "frames": PICTURE, "row spacing (mm)": PICTURE, "coloured": PICTURE,
-    "values inverted": PICTURE, "mean brightness": PICTURE, "spread of brightness": PICTURE, "darkest (0.5%)": PICTURE,
-    "brightest (99.5%)": PICTURE, "greatest value": PICTURE, "least value": PICTURE, "share black": PICTURE,
-    "share white": PICTURE, "brightness at the edge": PICTURE, "brightest corner": PICTURE, "fine detail": PICTURE,
+    "values inverted": PICTURE, "mean brightness": BRIGHTNESS, "spread of brightness": BRIGHTNESS, "darkest (0.5%)": BRIGHTNESS,
+    "brightest (99.5%)": BRIGHTNESS, "greatest value": BRIGHTNESS, "least value": BRIGHTNESS, "share black": BRIGHTNESS,
+    "share white": BRIGHTNESS, "brightness at the edge": BRIGHTNESS, "brightest corner": BRIGHTNESS, "fine detail": BRIGHTNESS,
     "format": FILE, "colour mode": FILE, "JPEG quantisation": FILE, "progressive": FILE, "dots per inch": FILE,
     "colour profile": FILE, "bytes per pixel": FILE, "transfer syntax": FILE, "written by": FILE, "SpecificCharacterSet": FILE,
     "LossyImageCompression": FILE, "SOPClassUID": FILE,

@@ -47,8 +47,8 @@ class Column(_Record):
     also:
         Facts that part the cases in just the same way, such as the model beside the manufacturer.
     family:
-        What kind of fact it is: "scanner and protocol", "picture" (size, brightness…), "burned in" (text, markers, lines, borders),
-        "site", or "patient" (sex, age), which may be a cause of the disease and is no shortcut by itself.
+        What kind of fact it is: "site", "scanner and protocol", "file", "picture" (size, frames…), "brightness", "burned in" (text,
+        markers, lines, borders), or "patient" (sex, age), which may be a cause of the disease and is no shortcut by itself.
     interval:
         95%, for this column alone.
     alarm:

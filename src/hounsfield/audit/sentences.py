@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hounsfield.audit.coding import PATIENT
+from hounsfield.audit.coding import BRIGHTNESS, PATIENT
 from hounsfield.audit.record import Column, Interval, Item, Shortcut
 from hounsfield.measure.bootstrap import decimals
 
@@ -38,6 +38,8 @@ def _alarm(one: Shortcut) -> str:
     suspect.sort(key=lambda column: -(column.interval.low or 0.0))
     how = "less surely" if guilty else "none is sure alone, the most telling are"
     also = f"; {how} {_by_family(suspect)}" if suspect else ""
+    if guilty and all(column.family == BRIGHTNESS for column in guilty):
+        also += ". Only grey values are sure, and these may be the disease itself: look at the pictures"
     if (one.joint.value or 0.0) < ALARM_AUC:
         what = "One fact beside the anatomy predicts" if len(guilty) == 1 else "Facts beside the anatomy predict"
         told = ", ".join(f"{column.name} with AUC {_auc(column.interval)}" for column in guilty[:_LISTED])

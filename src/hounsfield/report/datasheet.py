@@ -9,12 +9,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hounsfield.audit.record import Audit, Picture
 from hounsfield.core import files
-from hounsfield.measure import decimals
 from hounsfield.report.datasheet_rows import (
     FEW_LABELS,
     MOST,
@@ -29,7 +27,8 @@ from hounsfield.report.datasheet_rows import (
     tables,
 )
 from hounsfield.report.pictures import embedded
-from hounsfield.report.words import counted, duration, scrub
+from hounsfield.report.templates import environment
+from hounsfield.report.words import counted, scrub
 
 LARGEST_SIDE = 256
 
@@ -53,17 +52,10 @@ def write_datasheet(folder: Path) -> Path:
 
 
 def _render(audit: Audit, folder: Path) -> str:
-    environment = Environment(
-        loader=PackageLoader("hounsfield.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        finalize=_clean,
-    )
-    environment.filters |= {"duration": duration, "decimals": decimals, "brief": brief, "heading": heading}
-    environment.globals |= {"counted": counted, "most": MOST, "few_labels": FEW_LABELS}
-    return environment.get_template("datasheet.html").render(**_content(audit, folder))
+    pages = environment(_clean)
+    pages.filters |= {"brief": brief, "heading": heading}
+    pages.globals |= {"most": MOST, "few_labels": FEW_LABELS}
+    return pages.get_template("datasheet.html").render(**_content(audit, folder))
 
 
 def _clean(value: Any) -> Any:

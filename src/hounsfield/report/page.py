@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from hounsfield.evaluate import TITLES, Drop, Evaluation
-from hounsfield.measure import decimals
 from hounsfield.report import figures, notes, tables
 from hounsfield.report.gather import Found
 from hounsfield.report.panels import MOST_PANELS, panels
-from hounsfield.report.words import counted, duration, part_title, scrub, slug
+from hounsfield.report.templates import environment
+from hounsfield.report.words import part_title, scrub, slug
 
 _HEADLINE = ("auc", "sensitivity", "specificity")
 
@@ -22,17 +21,10 @@ def render(
     found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Drop], main: str | None, warnings: Sequence[str]
 ) -> str:
     """Return the report as one HTML page that loads nothing."""
-    environment = Environment(
-        loader=PackageLoader("hounsfield.report", ""),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters |= {"duration": duration, "decimals": decimals, "scrub": scrub}
-    environment.globals |= {"counted": counted, "titles": TITLES, "interval": tables.interval}
-    source = environment.loader.get_source(environment, "style.css")[0] if environment.loader else ""
-    return environment.get_template("page.html").render(
+    pages = environment()
+    pages.globals |= {"titles": TITLES, "interval": tables.interval}
+    source = pages.loader.get_source(pages, "style.css")[0] if pages.loader else ""
+    return pages.get_template("page.html").render(
         style=Markup(source), **_content(found, judged, drops, main, warnings)
     )
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Hashable, Iterable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -56,22 +55,27 @@ def drop_repeated_files(headers: Sequence[Header], marks: Marks) -> tuple[list[H
 def exactly_the_same(files: Sequence[Hashable | None], pixels: Sequence[Hashable | None]) -> list[Same]:
     """Pair every row with the first one that has the same mark of its file, or of its pixels; None is like nothing.
 
-    Rows of one picture are paired with its first row alone, so that a thousand copies make 999 pairs.
+    Rows that are the same by a chain of marks have one first row, so that a thousand copies make 999 pairs.
     """
-    found = [Same(first, row, "exact", "the same file or object") for first, row in _with_the_first(files)]
-    leader = {same.second: same.first for same in found}
-    joined: list[Same] = []
-    for first, row in _with_the_first(pixels):
-        one, other = sorted((leader.get(first, first), leader.get(row, row)))
-        if one != other:
-            joined.append(Same(one, other, "exact", "the same pixels in another file"))
-            leader[other] = one
-    return found + joined
+    leader = list(range(len(files)))
+    for marks in (files, pixels):
+        first: dict[Hashable, int] = {}
+        for row, mark in enumerate(marks):
+            if mark is not None:
+                one, other = _root(leader, first.setdefault(mark, row)), _root(leader, row)
+                leader[max(one, other)] = min(one, other)
+    found = []
+    for row in range(len(files)):
+        root = _root(leader, row)
+        if root != row:
+            same_file = files[row] is not None and files[row] == files[root]
+            how = "the same file or object" if same_file else "the same pixels in another file"
+            found.append(Same(root, row, "exact", how))
+    return found
 
 
-def _with_the_first(marks: Iterable[Hashable | None]) -> list[tuple[int, int]]:
-    rows: dict[Hashable, list[int]] = defaultdict(list)
-    for row, mark in enumerate(marks):
-        if mark is not None:
-            rows[mark].append(row)
-    return [(alike[0], row) for alike in rows.values() for row in alike[1:]]
+def _root(leader: list[int], row: int) -> int:
+    while leader[row] != row:
+        leader[row] = leader[leader[row]]
+        row = leader[row]
+    return row

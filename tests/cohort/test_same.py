@@ -82,6 +82,17 @@ def test_a_leak_that_is_refused_names_the_pair() -> None:
         settle(cohort(["train", "test", "test"], ["no", "no", "yes"]), exact((0, 1)), given=True, leaks="refuse")
 
 
+def test_what_is_like_a_picture_is_like_its_equal_in_another_part() -> None:
+    """Row 0 repeats row 1 of the test part and goes; row 2 was found to be like row 0, and so is like row 1."""
+    same = [*exact((0, 1)), Same(0, 2, "near", "re-saved")]
+    settled = settle(
+        cohort(["train", "test", "train", "test"], ["no", "no", "no", "yes"]), same, given=True, leaks="drop"
+    )
+    assert fates(settled) == [LEAK, None, "nearly the same image stands in the test part (a leak)", None]
+    ours = settle(cohort([None] * 4, ["no", "no", "no", "yes"]), same, given=False, leaks="drop")
+    assert ours.table["group"].to_list()[2] == "p0", "its equal was put aside, and it stays with the one that is kept"
+
+
 def test_patients_are_joined_by_chains_of_pictures_that_both_keep() -> None:
     near = [Same(0, 1, "near", "re-saved"), Same(1, 2, "near", "re-saved"), Same(3, 4, "near", "re-saved")]
     settled = settle(cohort([None] * 6, ["no", "yes"] * 3), near, given=False, leaks="drop")

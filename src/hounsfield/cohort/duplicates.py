@@ -120,16 +120,29 @@ class _Settling:
                         self.away[row] = f"the patient also stands in the {_named(self.parts[keeper])} (a leak)"
 
     def _near_in_two_parts(self) -> None:
-        for pair in self.same:
-            if pair.kind == "exact" or self.parts[pair.first] == self.parts[pair.second]:
+        for one, other in self._kept_pairs("near"):
+            if self.parts[one] == self.parts[other] or one in self.away or other in self.away:
                 continue
-            if pair.first in self.away or pair.second in self.away:
-                continue
-            keeper, row = sorted((pair.first, pair.second), key=self._order)
+            keeper, row = sorted((one, other), key=self._order)
             self.leaking.append((row, keeper))
             if self.leaks != "allow":
                 part = _named(self.parts[keeper])
                 self.away[row] = f"nearly the same image stands in the {part} (a leak); it is like {self.cases[keeper]}"
+
+    def _kept_pairs(self, *kinds: str) -> list[tuple[int, int]]:
+        """Return pairs of rows that are kept. What is like a picture is like its equals, of which another may be kept."""
+        equals: dict[int, list[int]] = {}
+        for pair in self.same:
+            if pair.kind == "exact":
+                equals.setdefault(pair.first, [pair.first]).append(pair.second)
+        return [
+            (one, other)
+            for pair in self.same
+            if pair.kind in kinds
+            for one in equals.get(pair.first, [pair.first])
+            for other in equals.get(pair.second, [pair.second])
+            if one != other and one not in self.away and other not in self.away
+        ]
 
     def _allowed(self) -> set[int]:
         """Return the rows that leak and are kept all the same."""
@@ -154,12 +167,9 @@ class _Settling:
 
         patients = list(dict.fromkeys(self.patients))
         number = {patient: place for place, patient in enumerate(patients)}
-        kept = [pair for pair in self.same if pair.first not in self.away and pair.second not in self.away]
-        if self.leaks == "allow":  # then pairs may lie in two parts, and join nothing
-            kept = [pair for pair in kept if self.parts[pair.first] == self.parts[pair.second]]
-        ends = np.array(
-            [[number[self.patients[row]] for row in (pair.first, pair.second)] for pair in kept], dtype=np.int64
-        ).reshape(-1, 2)
+        # Where leaks are allowed pairs may lie in two parts, and join nothing.
+        kept = [pair for pair in self._kept_pairs("exact", "near") if self.parts[pair[0]] == self.parts[pair[1]]]
+        ends = np.array([[number[self.patients[row]] for row in pair] for pair in kept], dtype=np.int64).reshape(-1, 2)
         size = (len(patients), len(patients))
         graph = coo_array((np.ones(len(ends)), (ends[:, 0], ends[:, 1])), shape=size)
         _, parts = connected_components(graph, directed=False)

@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 import torch
 
-from hounsfield.cohort import Labelling, scan_for_prediction
+from hounsfield.cohort import Labelling, Splitting, scan_for_prediction
 from hounsfield.core import Bundle, Cohort, Plan, Predictions
 from hounsfield.errors import PlanError
 from hounsfield.pipeline.folder import RunFolder
@@ -25,8 +25,8 @@ from tests.pipeline.conftest import QUICK, options
 
 def test_the_run_folder_holds_what_the_design_says(finished: RunFolder) -> None:
     for name in (
-        "cohort.parquet", "quarantine.csv", "plan.yaml", "train/history.csv", "train/cost.json", "bundle/manifest.json",
-        "bundle/weights.safetensors", "bundle/model.onnx", "predictions/test.parquet", "predictions/external-B.parquet",
+        "cohort.parquet", "quarantine.csv", "duplicates.csv", "audit/index.html", "audit/audit.json", "plan.yaml",
+        "train/history.csv", "train/cost.json", "bundle/manifest.json", "bundle/weights.safetensors", "bundle/model.onnx", "predictions/test.parquet", "predictions/external-B.parquet",
         "explain/panels.json", "report/index.html", "report/report.json", "export/model.onnx", "export/parity.json",
         "private/crosswalk.parquet",
     ):  # fmt: skip
@@ -123,3 +123,28 @@ def test_a_plan_for_another_cohort_is_refused(finished: RunFolder, tmp_path: Pat
     plan.model_copy(update={"cohort": "0" * 64}).save(tmp_path / "plan.yaml")
     with pytest.raises(PlanError, match="another cohort"):
         train_stage(RunFolder(tmp_path), machine)
+
+
+def test_folds_that_are_repeated_are_judged_by_members_that_never_saw_the_case(
+    phantom: Path, machine: Machine, tmp_path: Path
+) -> None:
+    """Six members, two for each case: its out-of-fold logit is the mean of the two whose fold it was in."""
+    quick = {name: value for name, value in QUICK.items() if name != "members"}
+    asked = options(phantom, splitting=Splitting(folds=3, repeats=2, seed=5))
+    run = run_all(tmp_path / "run", asked, PlanOptions(decisions=quick | {"epochs": 1}), machine)
+    bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
+    assert (bundle.plan.members.value, cohort.about.folds, cohort.about.repeats) == (6, 3, 2)
+    predictions = Predictions.load(run.predictions("folds"))
+    assert predictions.table["fold"].null_count() == predictions.table.height, "no single fold made them"
+    network, preparation = load_network(bundle, "cpu"), preparation_of(bundle)
+    folds = dict(cohort.usable.select("case", "folds").iter_rows())
+    logit = dict(predictions.table.select("case", "logit:yes").iter_rows())
+    for files in files_of(cohort, cohort.usable[:6]):
+        array = case_array(files, preparation)[None]
+        of_member = member_logits(network, array, preparation, torch.device("cpu"))[0, :, 0]
+        first, second = folds[files.case]
+        assert logit[files.case] == pytest.approx(float(of_member[first] + of_member[3 + second]) / 2, abs=1e-4)
+        assert logit[files.case] != pytest.approx(float(of_member.mean()), abs=1e-4), "and not the mean of all"
+    report = json.loads((run.path / "report" / "report.json").read_text())
+    assert report["main"] == "folds" and report["evaluations"]["folds"]["folds"] == {}
+    assert "3 folds by patient, stratified by label, 2 times, seeds 5 to 6." in run.report.read_text(encoding="utf-8")

@@ -51,10 +51,13 @@ def measure(folder: Path, count: int) -> float:
     plain = pillow_alone(folder / "images", count)
     command = [sys.executable, __file__, "--child", *(str(folder / name) for name in ("images", "labels.csv", "run"))]
     process = subprocess.Popen(command, env=os.environ | {"HOUNSFIELD_KEY_FILE": str(folder / "project.key")})
-    peak = 0.0
+    peaks: dict[str, float] = {}
+    step = folder / "step"
     while process.poll() is None:
-        peak = max(peak, memory(process.pid))
+        now = step.read_text() if step.exists() else "start"
+        peaks[now] = max(peaks.get(now, 0.0), memory(process.pid))
         time.sleep(LOOK)
+    peak = max(peaks.values())
     if process.returncode:
         sys.exit("the scan failed")
     told = json.loads((folder / "told.json").read_text())
@@ -66,8 +69,8 @@ def measure(folder: Path, count: int) -> float:
     print(
         f"  scan and audit                     {count / whole:8,.0f} pictures/s   {whole:.1f} s, {count / whole / plain:.2f} × Pillow"
     )
-    for step, seconds in told["seconds"].items():
-        print(f"    {step:<32} {seconds:8.1f} s")
+    for what, seconds in told["seconds"].items():
+        print(f"    {what:<32} {seconds:8.1f} s   {peaks.get(what, 0):.0f} MB")
     print(f"  peak memory                        {peak:8.0f} MB   sum over processes")
     print(
         f"  copies found                       {len(hits & truth) / len(truth):8.1%}   {len(hits - truth)} other pairs"
@@ -118,13 +121,15 @@ def child(images: Path, labels: Path, run: Path) -> None:
     begun: dict[str, float] = {}
 
     def step(what: str):  # type: ignore[no-untyped-def]
-        begun.setdefault(what, time.perf_counter())
+        if what not in begun:
+            begun[what] = time.perf_counter()
+            (run.parent / "step").write_text(what)
         return lambda done, total: None
 
     begun["start"] = time.perf_counter()
     cohort = scan(images, Labelling(labels), run=run, progress=step)
     cohort.save(run)
-    begun["audit"] = time.perf_counter()
+    step("audit")
     found = audit(cohort, run=run, folder=run / "audit")
     begun["end"] = time.perf_counter()
     starts = [(what, at) for what, at in begun.items() if what != "start"]

@@ -26,9 +26,9 @@ from tests.pipeline.conftest import QUICK, options
 def test_the_run_folder_holds_what_the_design_says(finished: RunFolder) -> None:
     for name in (
         "cohort.parquet", "quarantine.csv", "duplicates.csv", "audit/index.html", "audit/audit.json", "plan.yaml",
-        "train/history.csv", "train/cost.json", "bundle/manifest.json", "bundle/weights.safetensors", "bundle/model.onnx", "predictions/test.parquet", "predictions/external-B.parquet",
-        "explain/panels.json", "report/index.html", "report/report.json", "export/model.onnx", "export/parity.json",
-        "private/crosswalk.parquet",
+        "train/history.csv", "train/cost.json", "bundle/manifest.json", "bundle/weights.safetensors", "bundle/model.onnx",
+        "predictions/test.parquet", "predictions/external-B.parquet", "explain/panels.json", "report/index.html",
+        "report/report.json", "export/model.onnx", "export/parity.json", "private/crosswalk.parquet", "private/looks.sqlite",
     ):  # fmt: skip
         assert (finished.path / name).is_file(), name
     assert list((finished.path / "train").rglob("events.out.tfevents*")), "TensorBoard logs"

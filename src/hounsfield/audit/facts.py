@@ -24,6 +24,7 @@ _FAMILIES = {
     "LossyImageCompression": FILE, "SOPClassUID": FILE,
 }  # fmt: skip
 _KINDS = ("text", "marker", "line", "border")
+_TOGETHER = 2048
 
 
 def facts_of(cohort: Cohort, sights: Sights | None) -> tuple[pl.DataFrame, dict[str, str]]:
@@ -32,16 +33,19 @@ def facts_of(cohort: Cohort, sights: Sights | None) -> tuple[pl.DataFrame, dict[
     Columns are Float64, Boolean or String; null means that the file says nothing. Free text of the protocol is replaced by
     numbers of its values, since it could hold a name.
     """
-    rows = [_of_row(row) for row in cohort.usable.iter_rows(named=True)]
-    if sights is not None:
-        cases = cohort.usable["case"].to_list()
-        for row, seen in zip(rows, sights.facts(cases), strict=True):
-            row.update(seen)
-    columns: dict[str, list[Any]] = {name: [] for row in rows for name in row}
-    for row in rows:
-        for name, values in columns.items():
-            values.append(row.get(name))
-    made = {name: _typed(name, _hidden(name, values)) for name, values in columns.items()}
+    found: dict[str, list[pl.Series]] = {}
+    height = 0
+    for rows in cohort.usable.iter_slices(_TOGETHER):  # so that no more of them are dictionaries at a time
+        facts = [_of_row(row) for row in rows.iter_rows(named=True)]
+        if sights is not None:
+            for row, seen in zip(facts, sights.facts(rows["case"].to_list()), strict=True):
+                row.update(seen)
+        names = dict.fromkeys([*found, *(name for row in facts for name in row)])
+        for name in names:
+            earlier = found.setdefault(name, [pl.Series(name, [None] * height, dtype=pl.Null)] if height else [])
+            earlier.append(_typed(name, [row.get(name) for row in facts]))
+        height += len(facts)
+    made = {name: _hidden(name, _joined(parts)) for name, parts in found.items()}
     families = {name: _FAMILIES.get(name, BURNED_IN if name.split()[0] in _KINDS else SCANNER) for name in made}
     return pl.DataFrame(list(made.values())), families
 
@@ -83,20 +87,26 @@ def _number(value: int | None) -> float | None:
     return None if value is None else float(value)
 
 
-def _hidden(name: str, values: list[Any]) -> list[Any]:
-    if name not in FREE_TEXT:
-        return values
-    # By the order of the values, so that the numbers do not depend on the order of the rows.
-    numbers = {
-        text: f"text {place}" for place, text in enumerate(sorted({str(one) for one in values if one is not None}), 1)
-    }
-    return [None if one is None else numbers[str(one)] for one in values]
-
-
 def _typed(name: str, values: list[Any]) -> pl.Series:
     known = [value for value in values if value is not None]
+    if not known:
+        return pl.Series(name, values, dtype=pl.Null)
     if all(isinstance(value, bool) for value in known):
         return pl.Series(name, values, dtype=pl.Boolean)
     if all(isinstance(value, (int, float)) and not isinstance(value, bool) for value in known):
         return pl.Series(name, [None if value is None else float(value) for value in values], dtype=pl.Float64)
     return pl.Series(name, [None if value is None else str(value) for value in values], dtype=pl.String)
+
+
+def _joined(parts: list[pl.Series]) -> pl.Series:
+    """Join parts of a column, as words where they do not agree on a type; a column without any value is of words too."""
+    kinds = {part.dtype for part in parts} - {pl.Null()}
+    kind = kinds.pop() if len(kinds) == 1 else pl.String()
+    return pl.concat([part.cast(kind) for part in parts])
+
+
+def _hidden(name: str, column: pl.Series) -> pl.Series:
+    """Replace free text by the numbers of its values, which do not depend on the order of the rows."""
+    if name not in FREE_TEXT:
+        return column
+    return pl.select(pl.lit("text ") + column.rank("dense").cast(pl.String)).to_series().alias(name)

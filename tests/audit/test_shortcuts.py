@@ -187,3 +187,24 @@ def test_nothing_to_look_at() -> None:
     assert shortcut_items([nothing]) and shortcut_items([only])
     one_class = run((pl.DataFrame({"a": ["F", "M"] * 100}), {"a": SCAN}, np.ones(200), groups))
     assert "too few" in one_class.note
+
+
+def test_a_source_that_tells_little_is_told_beside_an_alarm() -> None:
+    """As when two hospitals are pooled, one of which has a little more of the disease, and something else gives it away."""
+    draw = np.random.default_rng(0)
+    site = draw.random(4000) < 0.8
+    truth = (draw.random(4000) < np.where(site, 0.6, 0.5)).astype(float)
+    facts = pl.DataFrame(
+        {
+            "source": np.where(site, "North", "South").tolist(),
+            "kernel": np.where(truth == 1, "a", draw.choice(["a", "b"], 4000)).tolist(),
+        }
+    )
+    found = shortcut_test(
+        facts, {"source": "site", "kernel": SCAN}, truth[:, None], ["yes"], [f"p{place}" for place in range(4000)]
+    )
+    items = shortcut_items(found)
+    assert [item.level for item in items] == ["alarm", "note"]
+    assert "kernel 0." in items[0].sentence and "source" not in items[0].sentence
+    assert items[1].sentence.startswith("The source predicts 'yes' weakly: source with AUC 0.5")
+    assert "North: " in items[1].sentence

@@ -18,6 +18,7 @@ FEWEST_SHARING = 5
 MOST_CASES = 5000
 # The family of facts that may be causes of a disease, and are no shortcut by themselves.
 PATIENT = "patient"
+SITE = "site"
 # Grey values: they may be the disease itself, such as an opacity, or the way that one class was photographed.
 BRIGHTNESS = "brightness"
 _FOLDS = 5

@@ -7,12 +7,12 @@ from typing import Any
 
 import polars as pl
 
-from hounsfield.audit.coding import BRIGHTNESS, PATIENT
+from hounsfield.audit.coding import BRIGHTNESS, PATIENT, SITE
 from hounsfield.cohort.looking import Sights
 from hounsfield.core.cohort import Cohort
 from hounsfield.read.technical import FREE_TEXT
 
-SITE, SCANNER, PICTURE, BURNED_IN, FILE = "site", "scanner and protocol", "picture", "burned in", "file"
+SCANNER, PICTURE, BURNED_IN, FILE = "scanner and protocol", "picture", "burned in", "file"
 _FAMILIES = {
     "site": SITE, "study day": SITE, "sex": PATIENT, "age": PATIENT, "age band": PATIENT, "laterality": PATIENT,
     "rows": PICTURE, "columns": PICTURE, "frames": PICTURE, "row spacing (mm)": PICTURE, "coloured": PICTURE,

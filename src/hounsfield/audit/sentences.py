@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from hounsfield.audit.coding import BRIGHTNESS, PATIENT
+from hounsfield.audit.coding import BRIGHTNESS, PATIENT, SITE
 from hounsfield.audit.record import Column, Interval, Item, Shortcut
 from hounsfield.measure.bootstrap import decimals
 
@@ -23,6 +23,7 @@ def shortcut_items(found: list[Shortcut]) -> list[Item]:
     notes = [_weak(one, len(found)) for one in found if not one.alarm and one.joint.value is not None]
     clean = [one for one in found if not one.alarm and not _weak(one, len(found)) and one.joint.value is not None]
     notes += [_clean(clean), *(_of_patient(one, len(found)) for one in found)]
+    notes += [_of_site(one, len(found)) for one in found if one.alarm]
     for why in dict.fromkeys(one.note for one in found if one.joint.value is None and not one.alarm):
         labels = [one.label for one in found if one.joint.value is None and one.note == why]
         notes.append(
@@ -80,6 +81,20 @@ def _of_patient(one: Shortcut, labels: int) -> str:
         return ""
     told = ", ".join(f"{column.name} with AUC {_auc(column.interval)}" for column in sure)
     return f"Facts of the patient predict {one.label!r}: {told}; they may be causes, or show that the classes were drawn differently"
+
+
+def _of_site(one: Shortcut, labels: int) -> str:
+    """Say where the source predicts a label too weakly for the alarm to name it: pooled cohorts are judged by that."""
+    tried = sum(column.family != PATIENT for column in one.columns)
+    told = [
+        f"{column.name} with AUC {_auc(column.interval)} ({column.detail})"
+        for column in one.columns
+        if column.family == SITE
+        and not column.alarm
+        and not _suspect(column)
+        and _sure(column.interval, labels * tried)
+    ]
+    return f"The source predicts {one.label!r} weakly: {', '.join(told)}" if told else ""
 
 
 def _sure(interval: Interval, tried: int) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,3 +31,28 @@ def data() -> Path:
     if not place.is_dir():
         pytest.skip(f"no real data in {place}: set HOUNSFIELD_DATA")
     return place
+
+
+@pytest.fixture
+def plan(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Any]:
+    """Plan for pictures of two labels, or the ones given, without weights and without measuring; keywords are decisions."""
+    from hounsfield.plan import Fingerprint, make, plan_from
+    from hounsfield.plan.pace import Pace
+
+    pace = Pace(
+        device="cpu", front=0.01, tail=0.01, step=0.02, augment=0.001, prepare=0.001, activation=1000, saved=1e6, largest=1e6,
+        front_bytes=1_000_000, tail_bytes=1_000_000,
+    )  # fmt: skip
+    monkeypatch.setattr(make, "measure", lambda *_: pace)
+
+    def plan_for(labels: tuple[str, ...] = ("no", "yes"), *, multi_label: bool = False, **decisions: Any) -> Any:
+        counts = dict.fromkeys(labels, 20)
+        found = Fingerprint(
+            unit="arbitrary", modality="US", body_part="BREAST", cases=40, patients=40, counts=counts, labels=list(labels),
+            positive="yes" if len(labels) == 2 and not multi_label else None, folds=0, frames=1, height=64, width=64,
+            is_picture=True, low=0.0, high=255.0, seconds_per_frame=0.01, frames_to_read=40, multi_label=multi_label,
+            known=dict.fromkeys(labels, 40), patients_of=counts,
+        )  # fmt: skip
+        return plan_from(found, "cohort", decisions={"weights": "none", "size": [64, 64], **decisions})
+
+    return plan_for

@@ -33,7 +33,8 @@ LEVEL = {room: place for place, rooms in enumerate(LEVELS) for room in rooms}
 TORCHLESS = ("core", "measure", "read", "artefacts", "cohort", "prepare", "phantom", "audit", "evaluate", "report")
 TORCH = {"torch", "torchvision", "lightning", "monai", "timm", "captum"}
 SEEDING = {"np.random.seed", "numpy.random.seed", "torch.manual_seed", "torch.seed", "lightning.seed_everything"}
-MAY_SEED = "train/fit.py"
+# Both draw inside torch.random.fork_rng, which gives the global generator back.
+MAY_SEED = ("models/network.py", "train/fit.py")
 
 MODULES = sorted(SOURCE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8"), str(path)) for path in MODULES}
@@ -114,7 +115,7 @@ def test_module_says_what_it_is(path: Path) -> None:
 @pytest.mark.parametrize("path", MODULES, ids=_place)
 def test_no_global_randomness(path: Path) -> None:
     wrong = [f"line {line}: import {name}" for line, name in _imports(TREES[path]) if name.split(".")[0] == "random"]
-    if _place(path) != MAY_SEED:
+    if _place(path) not in MAY_SEED:
         calls = [node for node in ast.walk(TREES[path]) if isinstance(node, ast.Call)]
         wrong += [f"line {call.lineno}: {name}" for call in calls if (name := ast.unparse(call.func)) in SEEDING]
     assert not wrong, "\n".join(wrong)

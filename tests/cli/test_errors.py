@@ -70,7 +70,8 @@ def bundle(tmp_path: Path, run: Path) -> Path:
 
     cohort = Cohort.load(run)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(make, "measure_cost", lambda *_: Decision(value=Cost(minutes=1, memory=1, disk=1)))
+        patch.setattr(make, "measure", lambda *_: None)
+        patch.setattr(make, "cost_of", lambda *_, **__: Decision(value=Cost(minutes=1, memory=1, disk=1)))
         plan: Plan = plan_from(
             fingerprint(cohort, workers=0),
             cohort.digest,

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from hounsfield.cohort import Labelling, Looking, Splitting, scan
 from hounsfield.core import Cohort
-from hounsfield.errors import LabelError, PlanError
-from hounsfield.plan import make_plan
+from hounsfield.errors import LabelError
 
 Write = Callable[..., Path]
 COUNT = 24
@@ -111,13 +110,6 @@ def test_tables_of_several_labels_that_do_not_fit(
 ) -> None:
     with pytest.raises(LabelError, match=words):
         scanned(pictures, table("name,a,b", *rows(*cells)), "a", "b", **how)
-
-
-def test_a_plan_says_that_one_label_is_trained_at_a_time(pictures: Path, table: Write) -> None:
-    cohort = scanned(pictures, table("name,a,b", *rows("1,0", "0,1")), "a", "b")
-    with pytest.raises(PlanError, match="2 labels per case") as caught:
-        make_plan(cohort, workers=0)
-    assert "--label" in str(caught.value.fix)
 
 
 @pytest.mark.parametrize(

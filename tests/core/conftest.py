@@ -27,7 +27,8 @@ FOUND = Fingerprint(
 def plan() -> Plan:
     with pytest.MonkeyPatch.context() as patch:
         cost = Decision(value=Cost(minutes=1.5, memory=2.0, disk=0.1), reason="measured")
-        patch.setattr(make, "measure_cost", lambda *_: cost)
+        patch.setattr(make, "measure", lambda *_: None)
+        patch.setattr(make, "cost_of", lambda *_, **__: cost)
         return plan_from(FOUND, "d1e2", decisions={"weights": "none"})
 
 

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import pyarrow.parquet as pq
 import pytest
 
 from hounsfield.core import Cohort
@@ -169,3 +170,36 @@ def test_damaged_files(cohort: Make, tmp_path: Path) -> None:
     (tmp_path / "quarantine.csv").unlink()
     with pytest.raises(UsageError, match="not a cohort"):
         Cohort.load(tmp_path)
+
+
+def test_a_cohort_of_before_regions_still_loads_with_its_digest(cohort: Make, tmp_path: Path) -> None:
+    made = cohort()
+    made.save(tmp_path)
+    _without_columns(tmp_path / "cohort.parquet", ["region", "mask"])
+    again = Cohort.load(tmp_path)
+    assert again.table.equals(made.table)
+    assert again.digest == made.digest
+    _without_columns(tmp_path / "cohort.parquet", ["age"])
+    with pytest.raises(UsageError, match="not a cohort"):
+        Cohort.load(tmp_path)
+
+
+def _without_columns(path: Path, names: list[str]) -> None:
+    table = pq.read_table(path)
+    pq.write_table(table.drop_columns([name for name in names if name in table.column_names]), path)
+
+
+def test_regions_change_the_digest_and_come_back(cohort: Make, tmp_path: Path) -> None:
+    regions = [[1.0, 2.0, 3.5], None, [1.0, 2.0, 3.0, 4.0, 5.0, 6.0], None, None, None]
+    masks = [None, "file-mask", None, None, None, None]
+    made = cohort(region=regions, mask=masks)
+    made.save(tmp_path)
+    again = Cohort.load(tmp_path)
+    assert (again.table["region"].to_list(), again.table["mask"].to_list()) == (regions, masks)
+    assert len({again.digest, cohort().digest, cohort(region=regions).digest, cohort(mask=masks).digest}) == 4
+
+
+@pytest.mark.parametrize("numbers", [[], [1.0], [1.0, 2.0, 3.0, 4.0]])
+def test_a_region_is_a_centre_or_a_box(cohort: Make, numbers: list[float]) -> None:
+    with pytest.raises(ValueError, match="region of interest"):
+        cohort(region=[numbers, None, None, None, None, None])

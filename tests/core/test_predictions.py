@@ -96,3 +96,63 @@ def test_numbers_keep_every_bit(tmp_path: Path) -> None:
     made = Predictions(table(BINARY, **{"probability:yes": values, "logit:yes": [-700.0, 1e-17, 3.0]}), BINARY)
     made.save(tmp_path / "a.parquet")
     assert Predictions.load(tmp_path / "a.parquet").probabilities[:, 0].tolist() == values
+
+
+SEVERAL = Task(labels=["a", "b"], positive=None, multi_label=True, thresholds=[0.3, 0.6], bundle="ef" * 32)
+
+
+def states(**columns: list[object]) -> pl.DataFrame:
+    none = dict.fromkeys(("truth", "decision"), [None] * 3)
+    frame = table(SEVERAL).with_columns(**{name: pl.Series(name, values, pl.String) for name, values in none.items()})
+    cells: dict[str, list[object]] = {"truth:a": [1, 0, None], "truth:b": [None, 1, None]}
+    cells |= {"decision:a": [1, 1, 0], "decision:b": [0, 1, None]} | columns
+    return frame.with_columns(**{name: pl.Series(name, column, pl.Int8) for name, column in cells.items()})
+
+
+def test_several_labels_come_back_and_are_arrays_of_states(tmp_path: Path) -> None:
+    made = Predictions(states(), SEVERAL)
+    assert made.truth_states.tolist() == [[1, -1], [0, 1], [-1, -1]]
+    assert made.decision_states.tolist() == [[1, 0], [1, 1], [0, -1]]
+    assert made.known.tolist() == [True, True, False]
+    assert made.probabilities.shape == (3, 2)
+    made.save(tmp_path / "a.parquet")
+    again = Predictions.load(tmp_path / "a.parquet")
+    assert again.table.equals(made.table) and (again.task, again.digest) == (made.task, made.digest)
+    assert Predictions(states(**{"truth:b": [0, 1, None]}), SEVERAL).digest != made.digest
+    assert Predictions(states().clear(), SEVERAL).truth_states.shape == (0, 2)
+
+
+def test_one_label_and_several_are_not_mixed_up() -> None:
+    made = Predictions(states(), SEVERAL)
+    for name in ("truth", "decisions"):
+        with pytest.raises(PredictionsError, match="several labels"):
+            getattr(made, name)
+    for name in ("truth_states", "decision_states"):
+        with pytest.raises(PredictionsError, match="one label"):
+            getattr(Predictions(table(BINARY), BINARY), name)
+    with pytest.raises(PredictionsError, match="holds one"):
+        Predictions(states().with_columns(truth=pl.Series(["a", None, None])), SEVERAL)
+
+
+@pytest.mark.parametrize("column", ["truth:a", "decision:b", "logit:a", "probability:b"])
+def test_every_column_of_several_labels_is_needed(column: str) -> None:
+    with pytest.raises(PredictionsError, match=column):
+        Predictions(states().drop(column), SEVERAL)
+
+
+@pytest.mark.parametrize("value", [-1, 2])
+@pytest.mark.parametrize("column", ["truth:a", "decision:b"])
+def test_states_are_present_or_absent_or_nothing(column: str, value: int) -> None:
+    with pytest.raises(PredictionsError, match=column):
+        Predictions(states(**{column: [1, value, None]}), SEVERAL)
+    with pytest.raises(PredictionsError, match=column):
+        Predictions(states().with_columns(pl.Series(column, [0.0, 0.5, 1.0])), SEVERAL)
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"positive": "b"}, {"threshold": 0.5}, {"thresholds": [0.5]}, {"multi_label": False}],
+)
+def test_a_task_of_several_labels_that_contradicts_itself(change: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="several labels"):
+        Task.model_validate(SEVERAL.model_dump() | change)

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn import metrics
 
-from hounsfield.measure import auc, average_precision, measures
+from hounsfield.measure import auc, auc_error, average_precision, measures
 from hounsfield.measure.ranking import WeightedRanking
 from hounsfield.measure.statistics import Statistics
 
@@ -164,3 +164,10 @@ def test_one_patient_has_no_interval() -> None:
     truth, scores = simulated(11, 20)
     found = measures(truth, scores, truth, np.zeros(20, int), labels=["no", "yes"], resamples=50)
     assert found.overall["auc"].low is None and "one patient" in found.overall["auc"].note
+
+
+def test_the_standard_error_of_an_area_is_that_of_hanley_and_mcneil() -> None:
+    """Their Table I: an area of 0.893 with 51 abnormal and 58 normal cases has a standard error of 0.032 (0.0325 unrounded)."""
+    assert auc_error(0.893, 51, 58) == pytest.approx(0.0325, abs=5e-5)
+    assert auc_error(1.0, 5, 9) == 0.0
+    assert np.isnan(auc_error(0.5, 0, 9))

@@ -12,17 +12,19 @@ from hounsfield.measure import fit_temperature, probabilities, reliability_curve
 
 
 def test_probabilities_are_sigmoid_or_softmax_and_stable() -> None:
-    np.testing.assert_allclose(probabilities([[0.0], [1000.0], [-1000.0]])[:, 0], [0.5, 1.0, 0.0])
-    found = probabilities(np.array([[1000.0, 0.0, -1000.0], [1.0, 2.0, 3.0]], dtype=np.float32))
+    np.testing.assert_allclose(probabilities([[0.0], [1000.0], [-1000.0]], multi_label=False)[:, 0], [0.5, 1.0, 0.0])
+    found = probabilities(np.array([[1000.0, 0.0, -1000.0], [1.0, 2.0, 3.0]], dtype=np.float32), multi_label=False)
     assert found.dtype == np.float64 and np.isfinite(found).all()
     np.testing.assert_allclose(found.sum(axis=1), 1)
-    np.testing.assert_allclose(probabilities([[4.0]], temperature=2, offsets=[-2.0])[0, 0], 0.5)
+    np.testing.assert_allclose(probabilities([[4.0]], multi_label=False, temperature=2, offsets=[-2.0])[0, 0], 0.5)
 
 
 def test_a_batch_equals_its_rows() -> None:
     logits = np.random.default_rng(0).normal(size=(7, 3))
-    alone = np.concatenate([probabilities(row[None], temperature=1.7, offsets=[0.1, 0, 1]) for row in logits])
-    np.testing.assert_array_equal(probabilities(logits, temperature=1.7, offsets=[0.1, 0, 1]), alone)
+    alone = np.concatenate(
+        [probabilities(row[None], multi_label=False, temperature=1.7, offsets=[0.1, 0, 1]) for row in logits]
+    )
+    np.testing.assert_array_equal(probabilities(logits, multi_label=False, temperature=1.7, offsets=[0.1, 0, 1]), alone)
 
 
 @pytest.mark.parametrize("outputs", [1, 4])
@@ -31,7 +33,7 @@ def test_a_known_temperature_is_found_again(outputs: int, known: float) -> None:
     generator = np.random.default_rng(1)
     logits = 2 * generator.normal(size=(20000, outputs))
     offsets = np.linspace(-0.5, 0.5, outputs)
-    honest = probabilities(logits, offsets=offsets)
+    honest = probabilities(logits, multi_label=False, offsets=offsets)
     draw = generator.random(len(logits))
     truth = (draw < honest[:, 0]).astype(int) if outputs == 1 else (draw[:, None] > honest.cumsum(axis=1)).sum(axis=1)
     assert fit_temperature(logits * known, truth, offsets=offsets) == pytest.approx(known, rel=0.04)
@@ -97,3 +99,19 @@ def test_reliability_bins_hold_equal_counts_and_keep_ties_together() -> None:
 def test_roc_curve_starts_and_ends_in_the_corners() -> None:
     found = roc_curve([0, 1, 0, 1], [0.1, 0.9, 0.5, 0.4])
     assert (found.x[0], found.y[0], found.x[-1], found.y[-1]) == (0, 0, 1, 1)
+
+
+def test_two_labels_of_one_case_are_two_sigmoids_and_not_a_softmax() -> None:
+    logits = np.array([[0.0, 4.0], [2.0, 2.0]])
+    found = probabilities(logits, multi_label=True, temperature=[1.0, 2.0], offsets=[0.0, -2.0])
+    np.testing.assert_allclose(found, 1 / (1 + np.exp(-(logits / [1, 2] + [0, -2]))))
+    assert found[1].sum() != pytest.approx(1)
+    for place in range(2):
+        alone = probabilities(logits[:, [place]], multi_label=False, temperature=1.0 + place, offsets=[-2.0 * place])
+        np.testing.assert_array_equal(found[:, place], alone[:, 0])
+    with pytest.raises(TypeError):
+        probabilities(logits)  # type: ignore[call-arg]
+    with pytest.raises(ValueError, match="in common"):
+        probabilities(logits, multi_label=False, temperature=[1.0, 2.0])
+    with pytest.raises(ValueError, match="greater than 0"):
+        probabilities(logits, multi_label=True, temperature=[1.0, 0.0])

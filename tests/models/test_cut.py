@@ -53,9 +53,9 @@ def count(module: nn.Module) -> int:
 @pytest.mark.parametrize(("backbone", "frozen"), ALL)
 def test_front_and_tail_are_the_model(backbone: str, frozen: str) -> None:
     model, inputs, wanted = whole(backbone)
-    front, tail = cut(copy.deepcopy(model), frozen, channels=3)
+    front, tail = cut(copy.deepcopy(model), frozen, shape=(3, 64, 64))
     with torch.inference_mode():
-        found = tail.eval()(front.eval()(inputs))
+        found = tail.eval()(front.eval()(inputs)[:, None])
     torch.testing.assert_close(found, wanted, atol=1e-5, rtol=1e-5)
     assert (count(front) > 0) == (frozen != "none")
     assert count(tail) >= count(model.get_classifier())
@@ -69,7 +69,7 @@ def test_front_and_tail_are_the_model(backbone: str, frozen: str) -> None:
 @pytest.mark.parametrize("backbone", [backbone for backbone in STAGES if STAGES[backbone]])
 def test_each_stage_freezes_more(backbone: str) -> None:
     model, _, _ = whole(backbone)
-    sizes = [count(cut(copy.deepcopy(model), frozen, channels=3)[0]) for frozen in places(backbone)]
+    sizes = [count(cut(copy.deepcopy(model), frozen, shape=(3, 64, 64))[0]) for frozen in places(backbone)]
     assert sizes == sorted(sizes)
     assert len(set(sizes[:-1])) == len(sizes) - 1
 
@@ -88,7 +88,7 @@ def test_each_stage_freezes_more(backbone: str) -> None:
 def test_a_stage_is_the_same_layers_for_everyone(backbone: str, frozen: str, inside: str) -> None:
     model, _, _ = whole(backbone)
     wanted = sum(count(model.get_submodule(name)) for name in inside.split())
-    assert count(cut(copy.deepcopy(model), frozen, channels=3)[0]) == wanted
+    assert count(cut(copy.deepcopy(model), frozen, shape=(3, 64, 64))[0]) == wanted
 
 
 @pytest.mark.parametrize(
@@ -102,7 +102,7 @@ def test_a_stage_is_the_same_layers_for_everyone(backbone: str, frozen: str, ins
 )
 def test_impossible_places_are_answered_with_the_possible(backbone: str, frozen: str) -> None:
     with pytest.raises(PlanError, match="frozen") as caught:
-        cut(copy.deepcopy(whole(backbone)[0]), frozen, channels=3)
+        cut(copy.deepcopy(whole(backbone)[0]), frozen, shape=(3, 64, 64))
     stages = STAGES[backbone]
     assert str(caught.value.fix) == f"Choose from: none, {f'stem, through stage 1…{stages}, ' if stages else ''}all."
 
@@ -111,5 +111,5 @@ def test_one_channel() -> None:
     model = timm.create_model("resnet18", pretrained=False, num_classes=1, in_chans=1).eval()
     inputs = torch.rand(1, 1, 64, 64)
     wanted = model(inputs)
-    front, tail = cut(model, "through stage 2", channels=1)
-    torch.testing.assert_close(tail(front(inputs)), wanted)
+    front, tail = cut(model, "through stage 2", shape=(1, 64, 64))
+    torch.testing.assert_close(tail(front(inputs)[:, None]), wanted)

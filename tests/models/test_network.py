@@ -10,8 +10,8 @@ import torch
 
 from hounsfield.core import Plan
 from hounsfield.errors import BundleError, UsageError
-from hounsfield.models import Network, build, fresh_head
-from hounsfield.models.device import choose_device, laid_out
+from hounsfield.models import Network, build, renew
+from hounsfield.models.device import choose_device
 
 Make = Callable[..., Plan]
 SMALL = {"backbone": "mobilenetv3_small_100", "frozen": "through stage 2"}
@@ -19,18 +19,18 @@ SMALL = {"backbone": "mobilenetv3_small_100", "frozen": "through stage 2"}
 
 @pytest.fixture
 def network(plan: Make) -> Network:
-    torch.manual_seed(0)
-    made = build(plan(("a", "b", "c"), members=3, **SMALL))
-    for number, member in enumerate(made.members):
-        fresh_head(member, torch.Generator().manual_seed(number))
+    settings = plan(("a", "b", "c"), members=3, flip_at_test=False, **SMALL)
+    made = build(settings)
+    for number, member in enumerate(made.tails):
+        renew(member, settings, number)
         member.model.get_classifier().weight.data.mul_(50)  # so that members differ by more than rounding
     return made.eval()
 
 
 def test_is_the_mean_of_its_members(network: Network) -> None:
-    inputs = torch.rand(2, 3, 64, 64)
+    inputs = torch.rand(2, 1, 3, 64, 64)
     with torch.inference_mode():
-        activation = network.front(inputs)
+        activation = network.activate(inputs)
         each = torch.stack([member(activation) for member in network.members])
         found = network(inputs)
     assert found.shape == (2, 3)
@@ -39,9 +39,9 @@ def test_is_the_mean_of_its_members(network: Network) -> None:
 
 
 def test_a_batch_is_its_images(network: Network) -> None:
-    inputs = torch.rand(5, 3, 64, 64)
+    inputs = torch.rand(5, 1, 3, 64, 64)
     with torch.inference_mode():
-        together = network(laid_out(inputs))
+        together = network(inputs)
         alone = torch.cat([network(image[None]) for image in inputs])
     torch.testing.assert_close(together, alone, atol=1e-5, rtol=1e-4)
     assert together.std(dim=0).max() > 1e-4, "different images have different answers"
@@ -49,8 +49,10 @@ def test_a_batch_is_its_images(network: Network) -> None:
 
 def test_comes_back_from_its_file(network: Network, plan: Make, tmp_path: Path) -> None:
     network.save(tmp_path / "w.safetensors")
-    again = build(plan(("a", "b", "c"), members=3, **SMALL), blank=True).load(tmp_path / "w.safetensors")
-    inputs = torch.rand(2, 3, 64, 64)
+    again = build(plan(("a", "b", "c"), members=3, flip_at_test=False, **SMALL), blank=True).load(
+        tmp_path / "w.safetensors"
+    )
+    inputs = torch.rand(2, 1, 3, 64, 64)
     with torch.inference_mode():
         assert torch.equal(again(inputs), network(inputs))
     for other in (plan(("a", "b", "c"), members=2, **SMALL), plan(members=3, **SMALL)):
@@ -64,13 +66,13 @@ def test_comes_back_from_its_file(network: Network, plan: Make, tmp_path: Path) 
 @pytest.mark.parametrize(("labels", "outputs"), [(("no", "yes"), 1), (("a", "b", "c"), 3), (tuple("abcdefg"), 7)])
 def test_outputs(plan: Make, labels: tuple[str, ...], outputs: int) -> None:
     with torch.inference_mode():
-        assert build(plan(labels, members=1, **SMALL))(torch.rand(1, 3, 64, 64)).shape == (1, outputs)
+        assert build(plan(labels, members=1, **SMALL))(torch.rand(1, 1, 3, 64, 64)).shape == (1, outputs)
 
 
 def test_the_front_neither_learns_nor_counts(network: Network) -> None:
     network.train()
     before = {name: value.clone() for name, value in network.front.state_dict().items()}
-    network(torch.rand(4, 3, 64, 64)).sum().backward()
+    network(torch.rand(4, 1, 3, 64, 64)).sum().backward()
     assert all(torch.equal(before[name], value) for name, value in network.front.state_dict().items())
     assert all(parameter.grad is None and not parameter.requires_grad for parameter in network.front.parameters())
     assert any(parameter.grad is not None for parameter in network.members[0].parameters())
@@ -78,17 +80,51 @@ def test_the_front_neither_learns_nor_counts(network: Network) -> None:
     assert network.members[0].training
 
 
-def test_a_fresh_head_follows_its_generator_and_starts_undecided(plan: Make) -> None:
+def test_a_new_head_follows_its_seed_and_starts_undecided(plan: Make) -> None:
     heads = []
+    settings = plan(("a", "b", "c"), members=1, **SMALL)
     for seed in (0, 0, 1):
-        made = build(plan(("a", "b", "c"), members=1, **SMALL))
-        fresh_head(made.members[0], torch.Generator().manual_seed(seed))
-        classifier = made.members[0].model.get_classifier()
+        made = build(settings)
+        renew(made.tails[0], settings, seed)
+        classifier = made.tails[0].model.get_classifier()
         heads.append(classifier.weight.detach().clone())
         assert not classifier.bias.any()
         assert classifier.weight.abs().max() < 0.1
     assert torch.equal(heads[0], heads[1])
     assert not torch.equal(heads[0], heads[2])
+
+
+def test_building_neither_needs_nor_moves_the_global_seed(plan: Make) -> None:
+    settings = plan(members=1, **SMALL)
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    first = build(settings).state_dict()
+    assert torch.equal(before, torch.get_rng_state())
+    torch.manual_seed(6)
+    assert all(torch.equal(value, first[name]) for name, value in build(settings).state_dict().items())
+
+
+def test_without_pretrained_weights_members_differ_in_all_that_they_train(plan: Make) -> None:
+    settings = plan(members=2, **SMALL)
+    made = build(settings)
+    for number, member in enumerate(made.tails):
+        renew(member, settings, number)
+    first, second = (dict(member.named_parameters()) for member in made.tails)
+    kernels = [name for name, value in first.items() if value.ndim == 4]
+    assert kernels and not any(torch.equal(first[name], second[name]) for name in kernels)
+
+
+def test_the_mirrored_image_is_judged_as_the_image_where_the_plan_says_so(plan: Make) -> None:
+    settings = plan(("a", "b", "c"), members=2, flip_at_test=True, **SMALL)
+    made, plain = build(settings), build(settings.changed(flip_at_test=False))
+    for network in (made, plain):
+        for number, member in enumerate(network.tails):
+            renew(member, settings, number)
+    inputs = torch.rand(2, 1, 3, 64, 64)
+    with torch.inference_mode():
+        torch.testing.assert_close(made(inputs), made(inputs.flip(-1)), atol=1e-6, rtol=1e-5)
+        torch.testing.assert_close(made(inputs), (plain(inputs) + plain(inputs.flip(-1))) / 2, atol=1e-6, rtol=1e-5)
+        assert (plain(inputs) - plain(inputs.flip(-1))).abs().max() > 1e-6
 
 
 def test_devices() -> None:

@@ -32,13 +32,15 @@ def test_every_decision_has_a_reason(found: Make) -> None:
 def test_the_plan_follows_from_the_fingerprint(found: Make) -> None:
     plan = plan_from(found(frames=40), "cohort")
     assert (plan.task.value, plan.positive.value, plan.outputs) == ("binary", "yes", ["yes"])
-    assert (plan.slices.value, plan.size.value, plan.members.value) == (8, (224, 224), 3)
+    assert (plan.dimension.value, plan.slices.value, plan.size.value) == ("2.5d", 32, (224, 224))
+    assert (plan.members.value, plan.pooling.value, plan.adjacent.value) == (3, "mean", 0)
     assert plan.weights.value.source == "packaged"
     recipe = recipe_of(plan)
     assert [step.kind for step in recipe.steps] == ["window", "resize", "pad", "repeat", "normalise"]
     assert (recipe.size, stored_channels(plan)) == ((224, 224), 3)
     colour = plan_from(found(unit="RGB"), "cohort")
     assert (colour.conditioning.value, len(colour.windows.value), stored_channels(colour)) == ("colour", 1, 3)
+    assert colour.dimension.value == "2d"
     grey = plan_from(found(unit="arbitrary", modality="MR"), "cohort")
     assert (grey.conditioning.value, stored_channels(grey)) == ("percentiles", 1)
 
@@ -142,6 +144,29 @@ def test_where_it_cannot_be_cut_is_said_before_it_is_saved(found: Make, frozen: 
 
 
 @pytest.mark.usefixtures("unmeasured")
+def test_classes_are_balanced_by_the_sampler_or_by_the_loss(found: Make) -> None:
+    plan = plan_from(found(), "cohort", decisions={"sampler": "balanced"})
+    assert plan.loss.value.class_weights == {}
+    check_plan(plan)
+    with pytest.raises(PlanError, match="twice"):
+        check_plan(plan_from(found(), "cohort").changed(sampler="balanced"))
+    several = found(multi_label=True, positive=None, known={"no": 100, "yes": 100})
+    with pytest.raises(PlanError, match="several labels"):
+        plan_from(several, "cohort", decisions={"sampler": "balanced"})
+
+
+@pytest.mark.usefixtures("unmeasured")
+def test_a_backbone_of_one_kind_decides_the_dimension(found: Make) -> None:
+    small = found(frames=28, most_frames=28, height=28, width=28, unit="arbitrary", modality="MR")
+    assert plan_from(small, "cohort").dimension.value == "3d"
+    assert plan_from(small, "cohort", decisions={"backbone": "tf_efficientnet_lite0"}).dimension.value == "2.5d"
+    large = found(frames=40, most_frames=40)
+    volume = plan_from(large, "cohort", decisions={"backbone": "resnet10"})
+    assert (volume.dimension.value, volume.weights.value.source, volume.channels.value) == ("3d", "none", 3)
+    assert volume.accumulate.value * volume.batch.value <= 32
+
+
+@pytest.mark.usefixtures("unmeasured")
 def test_unknown_decisions_are_answered_with_the_known(found: Make) -> None:
     with pytest.raises(PlanError, match="epocs") as caught:
         plan_from(found(), "cohort", decisions={"epocs": 3})
@@ -186,7 +211,11 @@ def test_a_plan_of_a_cohort_tells_its_cost(cohort: Any, tmp_path: Path) -> None:
     assert plan.cost.value.minutes > 0
     assert plan.cost.value.memory > 0
     assert plan.cost.value.disk >= 0
-    assert all(value > 0 for value in plan.cost.value.measured.values())
+    measured = plan.cost.value.measured
+    assert all(value > 0 for name, value in measured.items() if name.endswith("per_second"))
+    assert plan.cost.value.minutes == pytest.approx(
+        sum(value for name, value in measured.items() if name.endswith("_seconds")) / 60, abs=0.02
+    )
     assert "measured on this machine (cpu)" in plan.cost.reason
     assert all(decision.reason for decision in plan.decisions.values())
     plan.save(tmp_path / "plan.yaml")

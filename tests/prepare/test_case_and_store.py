@@ -52,7 +52,7 @@ def cases(tmp_path: Path) -> list[CaseFiles]:
     ("count", "wanted", "chosen"),
     [
         (1, 1, [0]), (9, 1, [4]), (8, 8, list(range(8))), (16, 8, [1, 3, 5, 7, 9, 11, 13, 15]), (10, 2, [2, 7]),
-        (1, 3, [0, 0, 0]), (2, 4, [0, 0, 1, 1]), (3, 8, [0, 0, 0, 1, 1, 2, 2, 2]),
+        (1, 3, [0]), (2, 4, [0, 1]), (3, 8, [0, 1, 2]), (9, 8, [0, 1, 2, 3, 5, 6, 7, 8]),
     ],
 )  # fmt: skip
 def test_evenly_spaced(count: int, wanted: int, chosen: list[int]) -> None:
@@ -63,7 +63,7 @@ def test_evenly_spaced(count: int, wanted: int, chosen: list[int]) -> None:
 @pytest.mark.parametrize("wanted", [1, 2, 8, 24])
 def test_evenly_spaced_stays_inside_in_order_and_in_the_middle(count: int, wanted: int) -> None:
     chosen = evenly_spaced(count, wanted)
-    assert len(chosen) == wanted
+    assert len(chosen) == min(count, wanted)
     assert chosen == sorted(chosen)
     assert 0 <= chosen[0] <= chosen[-1] < count
     assert abs(np.mean(chosen) - (count - 1) / 2) <= 0.5
@@ -73,7 +73,7 @@ def test_evenly_spaced_stays_inside_in_order_and_in_the_middle(count: int, wante
 def test_a_case_is_its_chosen_frames_through_the_recipe(cases: list[CaseFiles]) -> None:
     for case in cases[:4]:
         found = case_array(case, PREPARATION)
-        assert found.shape == (2, 1, SIZE, SIZE)
+        assert found.shape == (min(2, len(case.sources)), 1, SIZE, SIZE), "a case of one picture gives one"
         frames = conditioned_frames(case, PREPARATION)
         np.testing.assert_array_equal(found, [apply_stored(RECIPE, frame) for frame in frames])
         for place, frame in zip(evenly_spaced(len(case.sources), 2), frames, strict=True):

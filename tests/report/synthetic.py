@@ -16,6 +16,7 @@ from hounsfield.measure import probabilities, threshold
 
 BINARY = ["benign", "malignant"]
 MANY = ["normal", "pneumonia", "tuberculosis", "effusion"]
+SEVERAL = ["effusion", "nodule", "pneumonia"]
 CORE = digest("core")
 
 
@@ -40,7 +41,7 @@ def predictions(
         logits = (generator.normal(size=cases) + strength * truth - strength / 2)[:, None]
     else:
         logits = generator.normal(size=(cases, len(labels))) + strength * np.eye(len(labels))[truth]
-    probability = probabilities(logits)
+    probability = probabilities(logits, multi_label=False)
     cut = threshold([0, 1, 0, 1], [0.2, 0.5, 0.4, 0.9], "youden") if positive else None
     decided = (probability[:, 0] >= cut).astype(int) if cut is not None else probability.argmax(axis=1)
     fixed = {
@@ -64,6 +65,76 @@ def predictions(
     return Predictions(
         table, Task(labels=labels, positive=positive, threshold=cut, operating_point=rule, bundle=CORE, name=name)
     )
+
+
+def several(
+    name: str, labels: list[str] = SEVERAL, *, cases: int = 200, patients: int = 120, strength: float = 1.6, seed: int = 0,
+    unknown: float = 0.15,
+) -> Predictions:  # fmt: skip
+    """Predictions of cases of which each may have any of the labels, or none; a share of the states is not known."""
+    generator = np.random.default_rng(seed)
+    owner = np.sort(np.concatenate([np.arange(patients), generator.integers(0, patients, cases - patients)]))
+    share = np.linspace(0.4, 0.15, len(labels))
+    truth = (generator.random((cases, len(labels))) < share).astype(int)
+    logits = generator.normal(size=truth.shape) + strength * (truth - 0.5) - 0.5
+    probability = probabilities(logits, multi_label=True)
+    thresholds = np.linspace(0.45, 0.3, len(labels)).tolist()
+    hidden = generator.random(truth.shape) < unknown
+    fixed: dict[str, list[object]] = {column: [None] * cases for column in FIXED}
+    fixed |= {
+        "case": [digest([name, seed, number])[:16] for number in range(cases)],
+        "patient": [digest([name, seed, "patient", int(number)])[:16] for number in owner],
+        "split": ["test"] * cases,
+        "site": [("north", "south")[int(number) % 2] for number in owner],
+        "sex": [("F", "M")[int(number) // 2 % 2] for number in owner],
+    }
+    states = [
+        [None if gone else int(value) for value, gone in zip(*column, strict=True)]
+        for column in zip(truth.T, hidden.T, strict=True)
+    ]
+    table = pl.DataFrame(fixed, schema=FIXED).with_columns(
+        column
+        for place, label in enumerate(labels)
+        for column in (
+            pl.Series(f"truth:{label}", states[place], pl.Int8),
+            pl.Series(f"logit:{label}", logits[:, place]),
+            pl.Series(f"probability:{label}", probability[:, place]),
+            pl.Series(f"decision:{label}", probability[:, place] >= thresholds[place]).cast(pl.Int8),
+        )
+    )
+    task = Task(
+        labels=labels, positive=None, multi_label=True, thresholds=thresholds, operating_point="youden", bundle=CORE,
+        name=name,
+    )  # fmt: skip
+    return Predictions(table, task)
+
+
+def several_folder(run: Path, labels: list[str] = SEVERAL) -> Path:
+    """Write a run folder of a task of several labels per case, as far as its report needs one."""
+    made = cohort(labels)
+    states = np.random.default_rng(8).choice(
+        [1, 0, -1, None], size=(made.table.height, len(labels)), p=[0.3, 0.5, 0.05, 0.15]
+    )
+    table = made.table.with_columns(
+        label=pl.lit(None, pl.String), states=pl.Series(states.tolist(), dtype=pl.List(pl.Int8))
+    )
+    about = made.about.model_copy(update={"multi_label": True, "positive": None})
+    made = type(made)(table, about, made.quarantine)
+    made.save(run)
+    content = plan(made).model_dump(mode="json") | {"task": {"value": "multilabel"}, "positive": {"value": None}}
+    Plan.from_content(content).save(run / "plan.yaml")
+    several("test", labels, seed=1).save(run / "predictions" / "test.parquet")
+    several("external-Utrecht", labels, cases=140, patients=100, strength=0.8, seed=3).save(
+        run / "predictions" / "x.parquet"
+    )
+    _panels(run, ["absent", "present"])
+    calibration = {
+        "temperature": 1.0, "temperatures": [1.31] * len(labels), "offsets": [0.0] * len(labels),
+        "thresholds": np.linspace(0.45, 0.3, len(labels)).tolist(), "operating_point": "youden",
+        "fitted_on": "the calibration part", "cases": 34,
+    }  # fmt: skip
+    files.write_json(run / "bundle" / "calibration.json", calibration)
+    return run
 
 
 def cohort(labels: list[str], *, cases: int = 400, seed: int = 0) -> Cohort:

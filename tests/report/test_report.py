@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
-from synthetic import BINARY, MANY, predictions, run_folder
+from synthetic import BINARY, MANY, SEVERAL, predictions, run_folder, several, several_folder
 
 from hounsfield.audit import Audit
 from hounsfield.audit.record import Item
@@ -285,3 +285,38 @@ def test_free_text_is_scrubbed() -> None:
     assert anonymous("like 0123456789abcdef") == "like …" and anonymous("defaced") == "defaced"
     assert [duration(4), duration(42), duration(120), duration(7200)] == ["4.0 s", "42 s", "2.0 min", "2.0 h"]
     assert operating_point("sensitivity>=0.95") == "a sensitivity of at least 0.95"
+
+
+def test_several_labels_per_case(tmp_path: Path) -> None:
+    run_folder(tmp_path, MANY)  # stale files of another task
+    several_folder(tmp_path)
+    for stale in ("folds", "validation"):
+        (tmp_path / "predictions" / f"{stale}.parquet").unlink()
+    text = write_report(tmp_path, resamples=100).read_text(encoding="utf-8")
+    page, record = Page(text), record_of(tmp_path)
+    assert page.open == [] and len(page.ids) == len(set(page.ids)) and page.pictures_without_words == 0
+    main = record["evaluations"]["test"]
+    assert set(main["per_class"]) == set(SEVERAL) and "mean of labels" in text and "mean of classes" not in text
+    assert "Label by label" in text and "Confusion matrix" not in text and "Class by class" not in text
+    for label in SEVERAL:
+        row = main["prevalence"][label]
+        counts = f"{row['cases']} / {row['absent']} / {main['cases'] - row['known']}"
+        assert counts in text and f"{main['thresholds'][label]:.3f}" in text
+        assert decimals(main["per_class"][label]["auc"]["value"]) in text
+        assert label in record["drops"][0]["areas"]
+    table = pl.read_csv(tmp_path / "report" / "confusion_test.csv")
+    assert table["label"].to_list() == SEVERAL
+    assert table.drop("label").sum_horizontal().to_list() == [main["prevalence"][label]["known"] for label in SEVERAL]
+    states = record["cohort"]["states"]
+    assert all(sum(row[kind] for kind in ("present", "absent", "uncertain", "unknown")) == 400 for row in states)
+    assert record["cohort"]["labels"] == SEVERAL and record["cohort"]["total"]["counts"][0] == states[0]["present"]
+
+
+def test_a_label_that_cannot_be_judged_is_said_on_the_page(tmp_path: Path) -> None:
+    several_folder(tmp_path)
+    made = several("test", seed=1)
+    for labels in (["nodule"], SEVERAL):
+        table = made.table.with_columns(pl.lit(0, pl.Int8).alias(f"truth:{label}") for label in labels)
+        type(made)(table, made.task).save(tmp_path / "predictions" / "test.parquet")
+        text = write_report(tmp_path, resamples=20).read_text(encoding="utf-8")
+        assert Page(text).open == [] and "not judged: no case here is nodule" in text

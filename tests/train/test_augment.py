@@ -7,47 +7,51 @@ import pytest
 from monai.transforms import RandFlip
 
 from hounsfield.core.plan import Augmentation
-from hounsfield.train.augment import augment, augmenter
+from hounsfield.train.augment import Augmenter, augment
 
 STILL = {"rotate": 0.0, "scale": 0.0, "shift": 0.0, "noise": 0.0, "contrast": (1.0, 1.0)}
 
 
 def _image() -> np.ndarray:
-    """Bright in the upper left only, so that every flip shows."""
-    image = np.zeros((1, 33, 40), dtype=np.float32)
-    image[:, 2:12, 3:15] = 1.0
+    """One slice, bright in the upper left only, so that every flip shows."""
+    image = np.zeros((1, 1, 33, 40), dtype=np.float32)
+    image[..., 2:12, 3:15] = 1.0
     return image
 
 
+def _slices(plan: Augmentation) -> Augmenter:
+    return Augmenter(plan, volume=False)
+
+
 def test_the_same_seed_gives_the_same_image_whatever_came_before() -> None:
-    transforms = augmenter(Augmentation(flip_horizontal=True))
-    first = augment(transforms, _image(), (1, 2, 3)).numpy()
+    transforms = _slices(Augmentation(flip_horizontal=True))
+    first = augment(transforms, _image(), (1, 2, 3))
     augment(transforms, _image(), (9, 9, 9))
-    assert np.array_equal(first, augment(transforms, _image(), (1, 2, 3)).numpy())
-    assert not np.array_equal(first, augment(transforms, _image(), (1, 2, 4)).numpy())
+    assert np.array_equal(first, augment(transforms, _image(), (1, 2, 3)))
+    assert not np.array_equal(first, augment(transforms, _image(), (1, 2, 4)))
 
 
 def test_values_stay_between_zero_and_one() -> None:
-    transforms = augmenter(Augmentation(noise=0.5))
+    transforms = _slices(Augmentation(noise=0.5))
     for view in range(20):
-        values = augment(transforms, _image(), (0, view)).numpy()
+        values = augment(transforms, _image(), (0, view))
         assert values.min() >= 0 and values.max() <= 1
-        assert values.shape == (1, 33, 40)
+        assert values.shape == (1, 1, 33, 40)
 
 
 def test_no_flip_unless_it_is_allowed() -> None:
-    default = augmenter(Augmentation())
-    assert not any(isinstance(step, RandFlip) for step in default.transforms)
+    default = _slices(Augmentation())
+    assert not any(isinstance(step, RandFlip) for step in default.transforms.transforms)
     for view in range(30):
-        values = augment(default, _image(), (0, view)).numpy()[0]
+        values = augment(default, _image(), (0, view))[0, 0]
         upper_left = values[:17, :20].sum()
         assert upper_left > 0.6 * values.sum()
 
 
-@pytest.mark.parametrize(("name", "axis"), [("flip_horizontal", 2), ("flip_vertical", 1)])
+@pytest.mark.parametrize(("name", "axis"), [("flip_horizontal", 3), ("flip_vertical", 2)])
 def test_a_flip_turns_the_axis_that_its_name_says(name: str, axis: int) -> None:
-    transforms = augmenter(Augmentation(**STILL, **{name: True}))
-    results = [augment(transforms, _image(), (0, view)).numpy() for view in range(20)]
+    transforms = _slices(Augmentation(**STILL, **{name: True}))
+    results = [augment(transforms, _image(), (0, view)) for view in range(20)]
     flipped = np.flip(_image(), axis)
     kinds = {
         "same" if np.array_equal(item, _image()) else "flipped" if np.array_equal(item, flipped) else "other"
@@ -57,10 +61,32 @@ def test_a_flip_turns_the_axis_that_its_name_says(name: str, axis: int) -> None:
 
 
 def test_the_shift_is_a_share_of_the_size() -> None:
-    transforms = augmenter(Augmentation(**(STILL | {"shift": 0.1})))
+    transforms = _slices(Augmentation(**(STILL | {"shift": 0.1})))
     rows = []
     for view in range(60):
-        values = augment(transforms, _image(), (0, view)).numpy()[0]
+        values = augment(transforms, _image(), (0, view))[0, 0]
         weight = values.sum()
         rows.append((values.sum(axis=1) @ np.arange(33)) / weight - 6.5)
     assert 1.5 < max(map(abs, rows)) <= 3.4
+
+
+def test_slices_are_varied_one_by_one_and_a_volume_as_a_whole() -> None:
+    case = np.repeat(_image(), 5, axis=0)
+    for view in range(10):
+        apart = augment(_slices(Augmentation(noise=0.0)), case, (0, view))
+        assert apart.shape == case.shape and not np.allclose(apart[0], apart[1])
+        turned = augment(Augmenter(Augmentation(noise=0.0), volume=True), case, (0, view))
+        assert turned.shape == case.shape
+        # Equal slices stay equal and in their places: nothing turns, scales or shifts along the stack.
+        assert np.allclose(turned, turned[:1], atol=1e-4) and turned.sum() > 0.5 * case.sum()
+
+
+@pytest.mark.parametrize(("name", "axis"), [("flip_horizontal", 3), ("flip_vertical", 2)])
+def test_a_volume_is_never_turned_upside_down(name: str, axis: int) -> None:
+    case = np.zeros((4, 1, 16, 16), dtype=np.float32)
+    case[0, 0, 2:5, 1:4] = 1.0
+    transforms = Augmenter(Augmentation(**STILL, **{name: True}), volume=True)
+    results = [augment(transforms, case, (0, view)) for view in range(20)]
+    flipped = np.flip(case, axis)
+    assert all(np.array_equal(item, case) or np.array_equal(item, flipped) for item in results)
+    assert any(np.array_equal(item, flipped) for item in results)

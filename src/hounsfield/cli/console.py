@@ -49,6 +49,7 @@ class Bars(Reporter):
             name = f"member {member + 1} of {members}" if members > 1 else "epochs"
             self.fits[member] = self.progress.add_task(name, total=news.epochs, news="")
         told = f"loss {news.loss:.3f}, validation AUC {news.validation_auc:.3f}, {news.images_per_second:.0f} images/s"
+        told += f", at most {_spoken(news.seconds_left)} left" if news.seconds_left else ""
         self.progress.update(self.fits[member], completed=news.epoch, news=told)
         if not self.console.is_terminal:
             self.console.print(
@@ -57,3 +58,7 @@ class Bars(Reporter):
 
     def say(self, text: str) -> None:
         self.console.print(f"  {text}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _spoken(seconds: float) -> str:
+    return f"{seconds:.0f} s" if seconds < 100 else f"{seconds / 60:.0f} min"

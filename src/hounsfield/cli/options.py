@@ -12,7 +12,7 @@ from hounsfield.errors import UsageError
 
 if TYPE_CHECKING:
     from hounsfield.cohort import Looking
-    from hounsfield.pipeline.stages import ScanOptions
+    from hounsfield.pipeline.stages import PlanOptions, ScanOptions
 
 Run = Annotated[Path, typer.Argument(help="The run folder.", metavar="RUN")]
 Images = Annotated[
@@ -83,11 +83,49 @@ WeightsFrom = Annotated[str | None, typer.Option("--weights", help="packaged, ca
 Set = Annotated[
     list[str] | None, typer.Option("--set", help="Any decision of the plan, as name=value; can be repeated.")
 ]
+Budget = Annotated[
+    str | None,
+    typer.Option("--budget", help="Time that it may take: 90s, 10m, 1h, or minutes; the best plan that ends."),
+]
+Memory = Annotated[
+    float | None, typer.Option("--memory", help="GiB of memory that the run may take, over all processes.", min=0)
+]
+Disk = Annotated[float | None, typer.Option("--disk", help="GiB of disk that the run may take.", min=0)]
+Trials = Annotated[
+    bool, typer.Option("--trials", help="Try resolution, freezing and regularisation on training cases first.")
+]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")]
 Workers = Annotated[
     int | None, typer.Option("--workers", help="Processes that read files; by default one per core.", min=0)
 ]
+MLflow = Annotated[
+    str | None, typer.Option("--mlflow", help="MLflow tracking URI, or a folder, that hears of every epoch.")
+]
 Anew = Annotated[bool, typer.Option("--anew", help="Do it again even where it was done.")]
+
+
+def planning(
+    side_free: bool, loss: str, backbone: str | None, weights: str | None, pairs: list[str] | None, budget: str | None,
+    memory: float | None, disk: float | None, trials: bool, seed: int | None = None,
+) -> PlanOptions:  # fmt: skip
+    """Collect the options of a plan.
+
+    Raises
+    ------
+    UsageError
+        If one of them cannot be read, or a limit is given twice.
+    """
+    from hounsfield.pipeline.stages import PlanOptions
+    from hounsfield.plan import seconds_of_text
+
+    taken = decisions(pairs, backbone, weights, seed)
+    limits = {name: value for name, value in (("memory", memory), ("disk", disk)) if value is not None}
+    if limits and "limits" in taken:
+        raise UsageError("--memory and --disk are the limits that --set limits gives too", fix="Give one of them.")
+    if limits:
+        taken["limits"] = limits
+    seconds = None if budget is None else seconds_of_text(budget)
+    return PlanOptions(side_free, loss, taken, seconds, trials)
 
 
 def decisions(

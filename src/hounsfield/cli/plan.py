@@ -14,15 +14,19 @@ def plan(
     backbone: opt.Backbone = None,
     weights: opt.WeightsFrom = None,
     set_: opt.Set = None,
+    budget: opt.Budget = None,
+    memory: opt.Memory = None,
+    disk: opt.Disk = None,
+    trials: opt.Trials = False,
     device: opt.Device = "auto",
     workers: opt.Workers = None,
 ) -> None:
     """Cohort → Plan: a YAML with every decision and its reason, to read, edit and rerun."""
     from hounsfield.cli.console import Bars
     from hounsfield.pipeline.folder import RunFolder
-    from hounsfield.pipeline.stages import Machine, PlanOptions, plan_stage
+    from hounsfield.pipeline.stages import Machine, plan_stage
 
-    chosen = PlanOptions(side_free, loss, opt.decisions(set_, backbone, weights))
+    chosen = opt.planning(side_free, loss, backbone, weights, set_, budget, memory, disk, trials)
     with Bars(console) as bars:
         plan_stage(RunFolder(run), chosen, Machine(device, workers, bars))
     console.print(f"plan: {run / 'plan.yaml'}", soft_wrap=True)

@@ -42,19 +42,23 @@ def run(
     backbone: opt.Backbone = None,
     weights: opt.WeightsFrom = None,
     set_: opt.Set = None,
+    budget: opt.Budget = None,
+    memory: opt.Memory = None,
+    disk: opt.Disk = None,
+    trials: opt.Trials = False,
     device: opt.Device = "auto",
     workers: opt.Workers = None,
 ) -> None:
     """Everything in order: scan, audit, plan, train, predict, explain, export, evaluate, report. The same command resumes."""
     from hounsfield.cli.console import Bars
     from hounsfield.pipeline.run import External, run_all
-    from hounsfield.pipeline.stages import Machine, PlanOptions
+    from hounsfield.pipeline.stages import Machine
 
     scanning = opt.scanning(
         images, labels, key, label, positive, uncertain, blank, patient_pattern, split, folds, repeats, seed, leaks, site,
         modality, body_part, uneven, pixels, key_file,
     )  # fmt: skip
-    planning = PlanOptions(side_free, loss, opt.decisions(set_, backbone, weights, seed))
+    planning = opt.planning(side_free, loss, backbone, weights, set_, budget, memory, disk, trials, seed)
     centres = {name: External(folder, scanning.labelling) for name, folder in opt.externals(external).items()}
     with Bars(console) as bars:
         result = run_all(out, scanning, planning, Machine(device, workers, bars), centres)

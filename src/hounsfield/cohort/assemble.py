@@ -118,6 +118,8 @@ def _row(draft: Draft, keys: list[str], names: Pseudonyms, stated: Stated, first
         "rows": first.rows,
         "columns": first.columns,
         "spacing": list(first.spacing) if first.spacing else None,
+        "region": list(draft.interest.numbers) if draft.interest.numbers else None,
+        "mask": names.of("file", draft.interest.mask) if draft.interest.mask else None,
         "label": draft.label,
         "states": list(draft.states) if draft.states is not None else None,
         "given": draft.given,
@@ -125,7 +127,7 @@ def _row(draft: Draft, keys: list[str], names: Pseudonyms, stated: Stated, first
 
 
 def _crosswalk(crosswalk: _Rows, draft: Draft, found: Walk, names: Pseudonyms) -> list[str]:
-    """Add the files of a case to the crosswalk; return their pseudonyms."""
+    """Add the files of a case, and its mask, to the crosswalk; return the pseudonyms of its files."""
     case, keys = _case_of(draft, names), []
     for header in draft.headers:
         place, member = found.place(header.source.path), header.source.member
@@ -134,6 +136,9 @@ def _crosswalk(crosswalk: _Rows, draft: Draft, found: Walk, names: Pseudonyms) -
             "key": keys[-1], "case": case, "path": found.location(place), "member": member, "patient_id": draft.patient,
             "study_uid": header.study_uid, "series_uid": header.series_uid,
         })  # fmt: skip
+    mask = draft.interest.mask
+    if mask is not None:  # of no case: several may share one
+        crosswalk.add({"key": names.of("file", mask), "path": found.location(mask)})
     return keys
 
 

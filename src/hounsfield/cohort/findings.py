@@ -37,20 +37,24 @@ class Findings:
     notes: tuple[str, ...] = ()
 
 
-def findings_of(table: pl.DataFrame, columns: Sequence[str], blank: Blank, path: Path) -> Findings:
+def findings_of(
+    table: pl.DataFrame, columns: Sequence[str], blank: Blank, path: Path, known: Sequence[str] = ()
+) -> Findings:
     """Read the label column(s) of a table.
 
     Several columns hold one state each. One column whose cells part several labels by a bar lists those that are present.
+    `known` are the labels of a model of which a case may have several: one column alone is then never of classes, but of
+    the states of the label that it is named after, or such a list.
 
     Raises
     ------
     LabelError
         If a cell of several columns holds no state, with its row; or `blank` is "absent" where there is one class per case.
     """
-    if len(columns) > 1:
+    if len(columns) > 1 or columns[0] in known:
         return _from_columns(table, columns, blank, path)
     values = [_known(value) for value in table[columns[0]].to_list()]
-    if any(_BAR in value for value in values if value is not None):
+    if known or any(_BAR in value for value in values if value is not None):
         return _from_lists(values)
     if blank == "absent":
         raise LabelError(

@@ -13,6 +13,7 @@ from pathlib import Path, PurePosixPath
 from hounsfield.cohort.classes import known_archive
 from hounsfield.cohort.findings import States
 from hounsfield.cohort.labels import KEY_KINDS, LabelTable, normalised
+from hounsfield.cohort.regions import Interest, sentence
 from hounsfield.errors import UsageError
 from hounsfield.read import Header
 
@@ -30,7 +31,7 @@ class Draft:
     """A case before it gets a pseudonym: its headers, and what is known of it.
 
     `stacks`: frames of each volume, in order, once `slices.in_slice_order` has put the headers in theirs. `given`: the part
-    that came with the data, or the number of a fold.
+    that came with the data, or the number of a fold. `interest`: the region of interest that the label table gives.
     """
 
     identity: str
@@ -41,6 +42,7 @@ class Draft:
     given: str | None = None
     facts: dict[str, str] = field(default_factory=dict)
     stacks: tuple[int, ...] = ()
+    interest: Interest = field(default_factory=Interest)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,7 @@ class Grouping:
     unmatched_rows:
         (row, key) of the label table that no image has.
     left_over:
-        (row, reason) of rows that were not used although an image may have their key.
+        (row, reason) of rows that were not used, or whose region was not, although an image may have their key.
     """
 
     drafts: list[Draft]
@@ -106,7 +108,7 @@ def by_table(
 ) -> Grouping:
     """Make cases from a label table: the kind of its key says what a case is."""
     groups = index[table.key_kind]
-    owner, doubts, notes = _owners(groups, table)
+    owner, doubts, contested, notes = _owners(groups, table)
     grouped: dict[str, list[Header]] = defaultdict(list)
     unlabelled: list[Header] = []
     for number, header in enumerate(headers):
@@ -121,6 +123,8 @@ def by_table(
         facts = dict(table.covariates.get(key, {}))
         draft = Draft(key, members, patients.of(members[0], facts.get("patient")), table.labels[key], facts=facts)
         draft.states = table.states.get(key)
+        if table.interests is not None and key not in contested:
+            draft.interest = table.interests.get(key, Interest())
         draft.given = _given_split(facts.get("split") or members[0].split)
         if key in doubts:
             without.append((draft, doubts[key]))
@@ -132,11 +136,13 @@ def by_table(
         (Draft(identity, members, patients.of(members[0], None)), NO_LABEL)
         for identity, members in _by_series(unlabelled, root).items()
     ]
+    if table.interests is not None:
+        notes.append(sentence([draft.interest for draft in drafts]))
     # Rows of a key that contradicts itself are listed for that, whether it has an image or not.
     unmatched = [(row, key) for key, row in table.rows.items() if key not in groups and key not in table.conflicts]
     return Grouping(
         drafts, table.unit, ", ".join(table.label_columns), f"{table.key_column} ({table.key_kind})", patients.sentence,
-        without, unmatched, list(table.left_over), [*table.notes, *notes], table.names,
+        without, unmatched, [*table.left_over, *contested.values()], [*table.notes, *notes], table.names,
     )  # fmt: skip
 
 
@@ -144,9 +150,16 @@ def _any_known(states: States | None) -> bool:
     return states is not None and any(state is not None for state in states)
 
 
-def _owners(groups: Mapping[str, list[int]], table: LabelTable) -> tuple[dict[int, str], dict[str, str], list[str]]:
-    """Return header → key; key → why its label is not known; notes. One image may be named by two keys."""
+def _owners(
+    groups: Mapping[str, list[int]], table: LabelTable
+) -> tuple[dict[int, str], dict[str, str], dict[str, tuple[int, str]], list[str]]:
+    """Return header → key; key → why its label is not known; key → (row, why) its region is not; notes.
+
+    One image may be named by two keys.
+    """
     owner: dict[int, str] = {}
+    contested: dict[str, tuple[int, str]] = {}
+    interests = table.interests or {}
     doubts = dict(table.conflicts)
     repeats = 0
     for key, numbers in groups.items():
@@ -155,9 +168,12 @@ def _owners(groups: Mapping[str, list[int]], table: LabelTable) -> tuple[dict[in
             if (table.labels[other], table.states.get(other)) != (table.labels[key], table.states.get(key)):
                 one, two = sorted((table.rows[other], table.rows[key]))
                 doubts[other] = f"two labels for one case: rows {one} and {two} of the label table name the same image"
+            if interests.get(other) != interests.get(key):
+                why = f"row {table.rows[other]} names the same image with another region of interest: none is used"
+                contested[other] = (table.rows[key], why)
             repeats += other != key
     notes = [f"{repeats} rows name an image that another row names too"] if repeats else []
-    return owner, doubts, notes
+    return owner, doubts, contested, notes
 
 
 def by_folder(headers: Sequence[Header], root: Path, pattern: str | None, *, labelled: bool = True) -> Grouping:

@@ -10,6 +10,7 @@ from pathlib import Path
 import polars as pl
 
 from hounsfield.cohort.findings import BLANKS, Blank, States, findings_of
+from hounsfield.cohort.regions import NAMES, Interest, interests_of
 from hounsfield.errors import LabelError
 
 # What a key can be, best first: where two kinds match equally many rows, the finer one is meant.
@@ -57,7 +58,10 @@ class LabelTable:
     conflicts:
         Key → why nobody can say what it means.
     left_over:
-        (row, reason) of rows that say nothing: without a key, or saying again what another row says.
+        (row, reason) of rows that say nothing: without a key, or saying again what another row says; and of regions of
+        interest that cannot be used.
+    interests:
+        Key → region of interest; None where the table has no columns for it.
     """
 
     key_column: str
@@ -71,6 +75,7 @@ class LabelTable:
     conflicts: Mapping[str, str] = field(default_factory=dict)
     left_over: tuple[tuple[int, str], ...] = ()
     notes: tuple[str, ...] = ()
+    interests: Mapping[str, Interest] | None = None
 
     @property
     def unit(self) -> str:
@@ -80,7 +85,8 @@ class LabelTable:
 
 def read_labels(
     path: Path, index: Mapping[str, Mapping[str, object]], *, key: str | None = None, label: Sequence[str] = (),
-    blank: Blank = "unknown", split: str | None = None,
+    blank: Blank = "unknown", split: str | None = None, masks: Mapping[str, str | None] | None = None,
+    known: Sequence[str] = (),
 ) -> LabelTable:  # fmt: skip
     """Read a table of labels (CSV, TSV or Parquet) and match it.
 
@@ -95,6 +101,11 @@ def read_labels(
         Whether an empty cell means "unknown" or "absent", where a case may have several labels.
     split:
         The column that gives the part (or the fold) of a case, where its name does not tell.
+    known:
+        The labels of a model of which a case may have several: columns named after them are the label columns, where no
+        other is named.
+    masks:
+        Text of a mask cell → the place of its file (`regions.mask_places`).
 
     Raises
     ------
@@ -104,11 +115,11 @@ def read_labels(
     """
     table = read_table(path)
     key_column, kind = _find_key(table, index, key, path)
-    columns = _find_labels(table, key_column, label, path)
+    columns = _find_labels(table, key_column, label or [name for name in known if name in table.columns], path)
     if split is not None and split not in table.columns:
         raise LabelError(f"there is no column {split!r}", where=path, fix=f"Columns: {', '.join(table.columns)}.")
     keys = [normalised(value, kind) for value in table[key_column].to_list()]
-    found = findings_of(table, columns, blank, path)
+    found = findings_of(table, columns, blank, path, known)
     covariates = _covariates(table, {key_column, *columns}, split)
     if kind == "PatientID" and not any("patient" in facts for facts in covariates):
         covariates = [{**facts, "patient": name} for name, facts in zip(keys, covariates, strict=True)]
@@ -117,11 +128,13 @@ def read_labels(
     ]
     rows, left_over, conflicts = _one_row_per_key(keys, said)
     _refuse_too_many(conflicts, len(rows), path)
+    interests, doubted, notes = _interests(table, keys, masks or {})
     values = {name: found.values[row - 2] for name, row in rows.items()}
     return LabelTable(
         key_column, kind, tuple(columns), {name: value if isinstance(value, str) else None for name, value in values.items()},
         rows, {name: value for name, value in values.items() if isinstance(value, tuple)}, found.names,
-        {name: covariates[row - 2] for name, row in rows.items()}, conflicts, tuple(left_over), found.notes,
+        {name: covariates[row - 2] for name, row in rows.items()}, conflicts, (*left_over, *doubted),
+        (*found.notes, *notes), interests,
     )  # fmt: skip
 
 
@@ -190,7 +203,7 @@ def _find_key(
     if key is not None and key not in table.columns:
         raise LabelError(f"there is no column {key!r}", where=path, fix=f"Columns: {', '.join(table.columns)}.")
     best: tuple[int, int, str, str] | None = None
-    for column in [key] if key else table.columns:
+    for column in [key] if key else [name for name in table.columns if name.lower() not in NAMES]:
         for place, kind in enumerate(KEY_KINDS):
             values = {normalised(value, kind) for value in table[column].to_list()} - {""}
             score = len(values & set(index[kind]))
@@ -217,7 +230,7 @@ def _find_labels(table: pl.DataFrame, key_column: str, asked: Sequence[str], pat
                     f"there is no column {name!r}", where=path, fix=f"Columns: {', '.join(table.columns)}."
                 )
         return names
-    reserved = {name for names in COVARIATES.values() for name in names}
+    reserved = NAMES.union(*COVARIATES.values())
     others = [name for name in table.columns if name != key_column and name.lower() not in reserved]
     named = [name for name in others if name.lower() in LABEL_NAMES]
     few = [name for name in others if _looks_like_classes(table[name])]
@@ -274,6 +287,33 @@ def _one_row_per_key(
         conflicts[name] = f"two labels for one case: rows {told} of the label table contradict each other"
         left_over += [(number, f"contradicts row {rows[name]}") for number in (rows[name], *others)]
     return rows, sorted(left_over), conflicts
+
+
+def _interests(
+    table: pl.DataFrame, keys: Sequence[str], masks: Mapping[str, str | None]
+) -> tuple[dict[str, Interest] | None, list[tuple[int, str]], list[str]]:
+    """Return the region of each key, None without such columns; (row, reason) of what cannot be used; notes.
+
+    Of two rows of one key that give different regions nobody can say which is meant, so none is used.
+    """
+    if NAMES.isdisjoint(name.lower() for name in table.columns):
+        return None, [], []
+    found = interests_of(table, masks)
+    interests: dict[str, Interest] = {}
+    first: dict[str, int] = {}
+    against: dict[str, int] = {}
+    troubles = list(found.troubles)
+    for number, (name, interest) in enumerate(zip(keys, found.rows, strict=True), start=2):
+        if not name or interest.is_empty:
+            continue
+        if interests.setdefault(name, interest) != interest:
+            against.setdefault(name, first[name])
+            troubles.append((number, f"gives another region of interest than row {first[name]}: none is used"))
+        first.setdefault(name, number)
+    for name, number in against.items():
+        del interests[name]
+        troubles.append((number, "another row gives another region of interest: none is used"))
+    return interests, sorted(troubles), found.notes
 
 
 def _refuse_too_many(conflicts: Mapping[str, str], keys: int, path: Path) -> None:

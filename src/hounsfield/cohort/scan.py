@@ -16,15 +16,16 @@ from hounsfield.cohort.assemble import assemble
 from hounsfield.cohort.choosing import Looking, Stated, choose
 from hounsfield.cohort.deciding import decide_labels
 from hounsfield.cohort.duplicates import settle
-from hounsfield.cohort.findings import Blank, Uncertain
-from hounsfield.cohort.grouping import Grouping, by_folder, by_table, key_index
+from hounsfield.cohort.findings import Blank, Uncertain, settled
+from hounsfield.cohort.grouping import Draft, Grouping, by_folder, by_table, key_index
 from hounsfield.cohort.headers import Progress, Say, Walk, tidy, walk
 from hounsfield.cohort.index import Aside
-from hounsfield.cohort.labels import existing, read_labels
+from hounsfield.cohort.labels import existing, read_labels, read_table
 from hounsfield.cohort.looking import Sights, look
 from hounsfield.cohort.looks import open_memory
 from hounsfield.cohort.place import Placement, Splitting, place
 from hounsfield.cohort.pseudonyms import Pseudonyms, load_key
+from hounsfield.cohort.regions import mask_places, without_masks
 from hounsfield.core.cohort import ABSENT, PRESENT, About, Cohort, Leaks
 from hounsfield.errors import LabelError, UsageError
 from hounsfield.read import Header
@@ -203,6 +204,7 @@ def scan_for_prediction(
     positive: str | None,
     labelling: Labelling | None = None,
     *,
+    multi_label: bool = False,
     stated: Stated | None = None,
     looking: Looking | None = None,
     key_file: Path | None = None,
@@ -213,6 +215,9 @@ def scan_for_prediction(
 ) -> Cohort:
     """Read a folder that a finished bundle is to predict: every case becomes test, labels are optional.
 
+    Where a case may have several labels (`multi_label`), its states stand in the order of `labels`; a label that the table
+    lacks is not known.
+
     Raises
     ------
     LabelError, UsageError
@@ -221,27 +226,36 @@ def scan_for_prediction(
     job = _Job(
         images, labelling or Labelling(), stated or Stated(), looking or Looking(), key_file, run, workers, progress
     )
-    cohort, marks = _to_predict(job, job.walk(say, None), labels, positive)
+    cohort, marks = _to_predict(job, job.walk(say, None), labels, positive, multi_label)
     cohort = job.without_repeats(cohort, marks, given=False, leaks="drop")
     about = cohort.about.model_copy(update={"split_sentence": "not split: every case is predicted"})
     test = pl.when(pl.col("split").is_not_null()).then(pl.lit("test")).alias("split")
     return replace(cohort, table=cohort.table.with_columns(test), about=about)
 
 
-def _to_predict(job: _Job, found: Walk, labels: Sequence[str], positive: str | None) -> tuple[Cohort, dict[str, str]]:
+def _to_predict(
+    job: _Job, found: Walk, labels: Sequence[str], positive: str | None, several: bool
+) -> tuple[Cohort, dict[str, str]]:
     how = job.how
     archive = all(header.kind == "npz" for header in found.headers)
-    labelled = how.table is not None or archive or not _class_folders(found).isdisjoint(labels)
-    grouping, put_aside = _group(found, how, labelled=labelled)
-    strange = sorted({draft.label for draft in grouping.drafts if draft.label is not None} - set(labels))
-    if strange or grouping.findings:
+    # Folders name one class of a case, which says nothing of the labels that it may have beside.
+    in_folders = not several and not _class_folders(found).isdisjoint(labels)
+    labelled = how.table is not None or archive or in_folders
+    grouping, put_aside = _group(found, how, labelled=labelled, known=labels if several else ())
+    # With several, only an archive gives a class: it says nothing of them either.
+    strange = {draft.label for draft in grouping.drafts if draft.label is not None and not several} - set(labels)
+    strange |= set(grouping.findings) - set(labels if several else ())
+    if strange:
         raise LabelError(
-            f"the bundle does not know the label(s) {', '.join(strange[:5] or grouping.findings[:5])}",
+            f"the bundle does not know the label(s) {', '.join(sorted(strange)[:5])}",
             where=how.table or job.images, fix=f"It knows: {', '.join(labels)}.",
         )  # fmt: skip
+    if several:
+        drafts = [_in_order(draft, grouping.findings, labels, how.uncertain) for draft in grouping.drafts]
+        grouping = replace(grouping, drafts=drafts)
     chosen = choose(grouping.drafts, found.source, job.looking.uneven)
     about = About(
-        unit=grouping.unit, labels=list(labels), positive=positive, label_column=grouping.label_column,
+        unit=grouping.unit, labels=list(labels), multi_label=several, positive=positive, label_column=grouping.label_column,
         key_column=grouping.key_column, patients_from=grouping.patients_from, leaks="unchecked",
         notes=[*grouping.notes, *chosen.notes],
     )  # fmt: skip
@@ -311,19 +325,34 @@ class _Job:
         return settle(replace(cohort, about=about), same, given=given, leaks=leaks)
 
 
-def _group(found: Walk, how: Labelling, *, labelled: bool, split: str | None = None) -> tuple[Grouping, list[Aside]]:
+def _in_order(draft: Draft, names: Sequence[str], labels: Sequence[str], uncertain: Uncertain) -> Draft:
+    """Return the draft with a state for each of `labels`, where its own are of `names`."""
+    if draft.states is None:
+        return replace(draft, label=None)
+    known = dict(zip(names, settled(draft.states, uncertain), strict=True))
+    return replace(draft, states=tuple(known.get(label) for label in labels))
+
+
+def _group(
+    found: Walk, how: Labelling, *, labelled: bool, split: str | None = None, known: Sequence[str] = ()
+) -> tuple[Grouping, list[Aside]]:
     """Return the draft cases, and everything that is no part of one."""
     archive = all(header.kind == "npz" for header in found.headers)
     if how.table is not None and not archive:
         beside = found.top or how.table.parent.resolve()
+        masks = mask_places(read_table(how.table), how.table.parent, found)
+        found, named = without_masks(found, masks)  # before keys are matched: a mask often has the name of its image
         headers, aside = found.headers, found.aside
         index = key_index(headers, found.root, beside)
-        table = read_labels(how.table, index, key=how.key, label=how.label, blank=how.blank, split=split)
+        table = read_labels(
+            how.table, index, key=how.key, label=how.label, blank=how.blank, split=split, masks=masks, known=known
+        )
         if table.unit != "image":
             headers, aside = _without_repeated_files(found)
             if len(headers) < len(found.headers):
                 index = key_index(headers, found.root, beside)
-        return by_table(headers, index, table, found.root, how.patient_pattern), aside
+        grouping = by_table(headers, index, table, found.root, how.patient_pattern)
+        return grouping, aside + _idle_masks(named, grouping)
     headers, aside = _without_repeated_files(found)
     grouping = by_folder(headers, found.root, how.patient_pattern, labelled=labelled)
     if how.table is not None:
@@ -334,6 +363,13 @@ def _group(found: Walk, how: Labelling, *, labelled: bool, split: str | None = N
             where=found.root, fix="Give a CSV with --labels.",
         )  # fmt: skip
     return grouping, aside
+
+
+def _idle_masks(named: set[str], grouping: Grouping) -> list[Aside]:
+    """List the masks among the images that no case uses: they are no images, and would else vanish."""
+    drafts = [*grouping.drafts, *(draft for draft, _ in grouping.unlabelled)]
+    idle = named - {draft.interest.mask for draft in drafts}
+    return [Aside(place, "a mask that the label table names, and no case uses") for place in sorted(idle)]
 
 
 def _without_repeated_files(found: Walk) -> tuple[list[Header], list[Aside]]:

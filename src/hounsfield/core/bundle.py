@@ -5,9 +5,9 @@ from __future__ import annotations
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from hounsfield.core import files
 from hounsfield.core.digest import digest, digest_file
@@ -24,18 +24,44 @@ CORE = (WEIGHTS, PLAN, RECIPE, LABELS, CALIBRATION, REFERENCE)
 class Calibration(BaseModel):
     """From logits to probabilities, and from probabilities to a decision.
 
-    probability = link(logit / temperature + offset), link the sigmoid (one output) or the softmax. The offsets undo
-    the class weights of the loss; the temperature is fitted (Guo 2017) on the part that `fitted_on` names.
+    probability = link(logit / temperature + offset), link the sigmoid (a binary task; each of several labels per case) or
+    the softmax. The offsets undo the class weights of the loss; temperatures are fitted (Guo 2017) on the part that
+    `fitted_on` names.
+
+    Attributes
+    ----------
+    offsets:
+        One per output.
+    temperature, temperatures:
+        The common one; with several labels per case there may be one per output, which then take its place.
+    threshold, thresholds:
+        The one of a binary task; with several labels per case one per output.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
     temperature: float = Field(gt=0)
+    temperatures: list[Annotated[float, Field(gt=0)]] | None = None
     offsets: list[float]
     threshold: float | None = None
+    thresholds: list[float] | None = None
     operating_point: str = ""
     fitted_on: str
     cases: int
     note: str = ""
+
+    @model_validator(mode="after")
+    def _one_per_output(self) -> Calibration:
+        for name, values in (("temperatures", self.temperatures), ("thresholds", self.thresholds)):
+            if values is not None and len(values) != len(self.offsets):
+                raise ValueError(f"{name} must be as many as offsets: one per output")
+        if self.threshold is not None and self.thresholds is not None:
+            raise ValueError("there is one threshold, or one per output, and not both")
+        return self
+
+    @property
+    def divisors(self) -> float | list[float]:
+        """What logits are divided by: one number for all outputs, or one per output."""
+        return self.temperature if self.temperatures is None else self.temperatures
 
 
 @dataclass(frozen=True)

@@ -53,6 +53,8 @@ SCHEMA: dict[str, pl.DataType] = {
     "rows": pl.Int64(),
     "columns": pl.Int64(),
     "spacing": pl.List(pl.Float64()),
+    "region": pl.List(pl.Float64()),
+    "mask": pl.String(),
     "artefacts": pl.List(pl.Struct(ARTEFACT)),
     "label": pl.String(),
     "states": pl.List(pl.Int8()),
@@ -62,6 +64,8 @@ SCHEMA: dict[str, pl.DataType] = {
     "folds": pl.List(pl.Int64()),
     "quarantine": pl.String(),
 }
+# Columns that cohorts of earlier versions lack; empty, they change no digest.
+ADDED = ("region", "mask")
 # The states of a label in a case; null is not known.
 PRESENT, ABSENT, UNCERTAIN = 1, 0, -1
 AGE_BANDS = (18, 40, 60, 75)
@@ -133,10 +137,12 @@ class Cohort:
     Attributes
     ----------
     table:
-        Columns of `SCHEMA`. `frames` counts per file, `stacks` per volume, both in slice order; `artefacts` is null where
-        nobody looked. `label` is the class of a case; with several labels per case it is null, and `states` has one entry
-        per label: 1 present, 0 absent, -1 uncertain, null not known. `day` counts from the cohort's first study. `given` is
-        the part (or fold) that came with the data. `group` joins patients who share a picture: what a split never parts.
+        Columns of `SCHEMA`. `frames` counts per file, `stacks` per volume, both in slice order; `region` is what the label
+        table gives as the region of interest, x, y, z of its centre (3 numbers) or of two corners (6), and `mask` the key of
+        a file that marks it; `artefacts` is null where nobody looked. `label` is the class of a case; with several labels
+        per case it is null, and `states` has one entry per label: 1 present, 0 absent, -1 uncertain, null not known. `day`
+        counts from the cohort's first study. `given` is the part (or fold) that came with the data. `group` joins patients
+        who share a picture: what a split never parts.
         `split` is train, validation, calibration or test, and null for a case that the scan put aside; `quarantine` gives
         the reason why a case is not used. `folds` has the fold of a case for each time that the cohort was divided, null
         without folds; every case that is not in a given test part is in train then.
@@ -162,6 +168,8 @@ class Cohort:
             raise ValueError(f"a cohort's table has the columns of SCHEMA, not {self.table.schema}")
         if self.table["case"].n_unique() != self.table.height:
             raise ValueError("a case stands in the cohort twice")
+        if not self.table["region"].list.len().is_in([3, 6]).fill_null(True).all():
+            raise ValueError("a region of interest is a centre (3 numbers) or a box (6)")
         used = self.usable
         if not used["split"].is_in(SPLITS).fill_null(False).all():
             raise ValueError("every case has a split, or a reason for its quarantine")
@@ -189,9 +197,9 @@ class Cohort:
     @property
     def digest(self) -> str:
         """sha256 of what was scanned. A case put aside later keeps its place, so that a plan stays the cohort's plan."""
-        return digest(
-            {"table": digest_table(self.table.drop("quarantine")), "about": self.about.model_dump(mode="json")}
-        )
+        empty = [name for name in ADDED if self.table[name].null_count() == self.table.height]
+        table = self.table.drop("quarantine", *empty)
+        return digest({"table": digest_table(table), "about": self.about.model_dump(mode="json")})
 
     def locate(self, keys: Sequence[str]) -> list[tuple[Path, str | None]]:
         """Return (path, member) of file keys.
@@ -281,6 +289,7 @@ class Cohort:
             )
         try:
             table, meta = _read(path)
+            table = _completed(table)
             about = About.model_validate(json.loads(meta["hounsfield"]))
             aside = pl.read_csv(folder / "quarantine.csv", schema=QUARANTINE)
             pairs = pl.read_csv(folder / "duplicates.csv", schema=PAIRS)
@@ -306,6 +315,14 @@ def age_band(age: float | None) -> str | None:
     edges = (0, *AGE_BANDS)
     place = sum(age >= edge for edge in AGE_BANDS)
     return f"{edges[place]}–{AGE_BANDS[place] - 1}" if place < len(AGE_BANDS) else f"{AGE_BANDS[-1]}+"
+
+
+def _completed(table: pl.DataFrame) -> pl.DataFrame:
+    """Return a table of an earlier version with the columns that were added since, in the order of `SCHEMA`."""
+    missing = [name for name in ADDED if name not in table.columns]
+    if not missing:
+        return table
+    return table.with_columns(pl.lit(None, dtype=SCHEMA[name]).alias(name) for name in missing).select(list(SCHEMA))
 
 
 def _write(path: Path, table: pl.DataFrame, meta: dict[str, str]) -> None:

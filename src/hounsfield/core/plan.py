@@ -86,11 +86,58 @@ class Weights(_Strict):
 
 
 class Loss(_Strict):
-    """`cross-entropy` weighted by class, or `focal` (Lin 2017) with the same weights and gamma."""
+    """`cross-entropy` weighted by class, or `focal` (Lin 2017), whose alpha by class are the same weights.
+
+    Attributes
+    ----------
+    class_weights:
+        Label → weight of its cases; labels that are not named weigh 1. For findings of which a case may have several,
+        the weight of a case that has the label against one that has not.
+    gamma:
+        The exponent of the focal loss; 0 makes it cross-entropy.
+    smoothing:
+        Share of the target that is spread over all classes (Szegedy 2016).
+    """
 
     name: Literal["cross-entropy", "focal"] = "cross-entropy"
-    class_weights: dict[str, float] = {}
+    class_weights: dict[str, Annotated[float, Field(gt=0)]] = {}
     gamma: float = Field(2.0, ge=0)
+    smoothing: float = Field(0.0, ge=0, lt=0.5)
+
+
+class Region(_Strict):
+    """The region of interest of a volume.
+
+    Attributes
+    ----------
+    kind:
+        `none`; `foreground` (what stands out from the background) or `body` (CT: the patient without the table), found in
+        each volume; `mask`, `box` or `centre`, given with the labels of each case.
+    margin:
+        Millimetres that are added on every side of what was found or given.
+    size:
+        For a `centre`: millimetres along slices, rows and columns.
+    """
+
+    kind: Literal["none", "foreground", "body", "mask", "box", "centre"] = "none"
+    margin: float = Field(0.0, ge=0)
+    size: tuple[float, float, float] | None = None
+
+    @model_validator(mode="after")
+    def _centre_has_a_size(self) -> Region:
+        if (self.kind == "centre") != (self.size is not None):
+            raise ValueError("a centre of interest needs a size in mm, and only it has one")
+        if self.size is not None and min(self.size) <= 0:
+            raise ValueError("the size of a region is in mm, greater than 0")
+        return self
+
+
+class Limits(_Strict):
+    """What a run may take: GiB of memory and of disk (null: what the machine has), and minutes of training."""
+
+    memory: float | None = Field(None, gt=0)
+    disk: float | None = Field(None, gt=0)
+    minutes: float | None = Field(None, gt=0)
 
 
 class Cost(_Strict):
@@ -113,7 +160,7 @@ class Plan(_Strict):
 
     schema_version: Literal[1] = 1
     cohort: str
-    task: Decision[Literal["binary", "multiclass"]]
+    task: Decision[Literal["binary", "multiclass", "multilabel"]]
     labels: Decision[list[str]]
     positive: Decision[str | None]
     unit: Decision[Literal["HU", "arbitrary", "RGB"]]
@@ -121,7 +168,11 @@ class Plan(_Strict):
     clean: Decision[Removals] = Decision(value=[], reason="nothing is removed unless asked")
     conditioning: Decision[str]
     windows: WindowsDecision
+    dimension: Decision[Literal["2d", "2.5d", "3d"]] = Decision(value="2d", reason="a case is one image")
     slices: Decision[int]
+    adjacent: Decision[int] = Decision(value=0, reason="a slice is shown alone")
+    spacing: Decision[tuple[float, float, float] | None] = Decision(value=None, reason="pixels as they are")
+    region: Decision[Region] = Decision(value=Region(), reason="the whole image")
     size: Decision[tuple[int, int]]
     channels: Decision[int]
     normalisation: Decision[dict[str, list[float]]]
@@ -129,24 +180,37 @@ class Plan(_Strict):
     backbone: Decision[str]
     weights: Decision[Weights]
     frozen: Decision[str]
+    pooling: Decision[Literal["mean", "lstm", "gru", "attention"]] = Decision(value="mean", reason="the mean logit")
     cached_views: Decision[int]
+    cache_precision: Decision[Literal["half", "single"]] = Decision(value="half", reason="half the room")
     members: Decision[int]
     dropout: Decision[float]
     loss: Decision[Loss]
+    sampler: Decision[Literal["shuffled", "balanced"]] = Decision(value="shuffled", reason="every case once")
     batch: Decision[int]
+    accumulate: Decision[int] = Decision(value=1, reason="every batch is a step")
     epochs: Decision[int]
     patience: Decision[int]
     learning_rate: Decision[float]
     backbone_rate: Decision[float]
+    layer_decay: Decision[float] = Decision(value=1.0, reason="all stages learn alike")
+    unfreeze: Decision[int] = Decision(value=0, reason="all that is trained is trained from the start")
+    schedule: Decision[Literal["one-cycle", "cosine"]] = Decision(value="one-cycle", reason="a warm-up, then a fall")
+    warm_up: Decision[float] = Decision(value=0.15, reason="share of the steps in which the rate rises")
+    clip: Decision[float] = Decision(value=1.0, reason="the greatest norm of a gradient")
+    precision: Decision[Literal["single", "bf16", "fp16"]] = Decision(value="single", reason="exact everywhere")
+    deterministic: Decision[bool] = Decision(value=False, reason="the fastest algorithms")
     batch_norm: Decision[Literal["frozen", "trained"]]
     weight_decay: Decision[float]
+    flip_at_test: Decision[bool] = Decision(value=False, reason="an image is judged as it is")
     operating_point: Decision[str]
+    limits: Decision[Limits] = Decision(value=Limits(), reason="what the machine has")
     seed: Decision[int]
     cost: Decision[Cost]
 
     @model_validator(mode="after")
     def _values_make_sense(self) -> Plan:
-        at_least_one = ("slices", "channels", "members", "batch", "epochs", "patience")
+        at_least_one = ("slices", "channels", "members", "batch", "epochs", "patience", "accumulate")
         for name in at_least_one:
             if getattr(self, name).value < 1:
                 raise ValueError(f"{name} must be at least 1")
@@ -165,12 +229,15 @@ class Plan(_Strict):
             raise ValueError("normalisation must give mean and std, of the same length, every std greater than 0")
         if min(self.size.value) < 32 or max(self.size.value) > 2048:
             raise ValueError("size must be between 32 and 2048 pixels")
-        if len(self.labels.value) < 2 or len(set(self.labels.value)) != len(self.labels.value):
-            raise ValueError("labels must be at least two different names")
-        if (self.task.value == "binary") != (len(self.labels.value) == 2):
+        several = self.task.value == "multilabel"
+        if len(self.labels.value) < (1 if several else 2) or len(set(self.labels.value)) != len(self.labels.value):
+            raise ValueError("labels must be at least two different names; one is enough where a case may have several")
+        if not several and (self.task.value == "binary") != (len(self.labels.value) == 2):
             raise ValueError("a binary task has two labels, a multiclass task more")
         if self.task.value == "binary" and self.positive.value != self.labels.value[1]:
             raise ValueError("in a binary task the positive label is the second of labels")
+        if several and self.positive.value is not None:
+            raise ValueError("where a case may have several labels none is the positive one")
         return self
 
     @property

@@ -11,7 +11,8 @@ POOR_CALIBRATION = 0.1
 
 def cautions(evaluation: Evaluation, *, orphans: int, undecided: int) -> list[str]:
     """Return warnings, the gravest first; an empty list when there is nothing to warn of."""
-    found = [*_about_patients(evaluation), *_about_numbers(evaluation)]
+    counts = _about_labels(evaluation) if evaluation.multi_label else _about_patients(evaluation)
+    found = [*counts, *_about_numbers(evaluation)]
     if evaluation.without_truth:
         found.append(f"{_cases(evaluation.without_truth)} without a known truth left out.")
     if evaluation.abstentions:
@@ -34,6 +35,35 @@ def _about_patients(evaluation: Evaluation) -> list[str]:
         elif count < FEW_PATIENTS:
             have = "patient has" if count == 1 else "patients have"
             found.append(f"Only {count} {have} the label {label}: with so few, intervals tend to be too narrow.")
+    return found
+
+
+def _about_labels(evaluation: Evaluation) -> list[str]:
+    """With several labels per case: one sentence on each trouble, not one on each label."""
+    found = [f"{label} is not judged: {reason}." for label, reason in evaluation.not_judged.items()]
+    rows = {label: row for label, row in evaluation.prevalence.items() if label in evaluation.per_class}
+    fewest = {label: int(min(row["patients"], row["absent_patients"])) for label, row in rows.items()}
+    few = [f"{label} ({count})" for label, count in fewest.items() if count < FEW_PATIENTS]
+    if few:
+        found.append(
+            f"Fewer than {FEW_PATIENTS} patients have, or are known not to have, {', '.join(few)}: with so few, intervals "
+            "tend to be too narrow."
+        )
+    open_in = {label: evaluation.cases - int(row["known"]) for label, row in rows.items()}
+    gaps = [f"{label} ({count})" for label, count in open_in.items() if count]
+    if gaps:
+        found.append(
+            f"Some of the {_cases(evaluation.cases)} leave a label open and do not count for it: {', '.join(gaps)}. Those "
+            "in which it is known may not be like the others."
+        )
+    areas = {label: row["auc"] for label, row in evaluation.per_class.items()}
+    guessed = [label for label, area in areas.items() if area.low is not None and area.low <= 0.5]
+    if guessed:
+        found.append(f"The interval of the AUC includes 0.5, which is guessing, for {', '.join(guessed)}.")
+    errors = {label: row["ece"] for label, row in evaluation.per_class.items()}
+    off = [label for label, error in errors.items() if error.low is not None and error.low > POOR_CALIBRATION]
+    if off:
+        found.append(f"Probabilities of {', '.join(off)} are off: read them as a ranking, not as a risk.")
     return found
 
 

@@ -11,6 +11,7 @@ from hounsfield.core import Predictions
 from hounsfield.errors import PredictionsError
 from hounsfield.evaluate.evaluation import TITLES, Evaluation
 from hounsfield.evaluate.judge import evaluate
+from hounsfield.evaluate.sides import Side, Sides
 from hounsfield.measure import Estimate, difference, percentiles
 
 COMPARED = (
@@ -40,6 +41,9 @@ class Change:
     away: Estimate
     difference: Estimate
 
+    def to_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name).to_dict() for name in ("home", "away", "difference")}
+
 
 @dataclass(frozen=True)
 class Drop:
@@ -50,7 +54,9 @@ class Drop:
     home, away:
         Names of the parts.
     changes:
-        Measure → Change.
+        Measure → Change. A mean over classes or labels is taken over those that both sides can judge.
+    areas:
+        Label → Change of its AUC, with more than two classes, or several labels per case.
     sentence:
         The change in AUC in plain words.
     conclusion:
@@ -62,6 +68,7 @@ class Drop:
     home: str
     away: str
     changes: dict[str, Change]
+    areas: dict[str, Change]
     sentence: str
     conclusion: str
     warnings: list[str] = field(default_factory=list)
@@ -72,14 +79,8 @@ class Drop:
             "away": self.away,
             "conclusion": self.conclusion,
             "sentence": self.sentence,
-            "changes": {
-                name: {
-                    "home": item.home.to_dict(),
-                    "away": item.away.to_dict(),
-                    "difference": item.difference.to_dict(),
-                }
-                for name, item in self.changes.items()
-            },
+            "changes": {name: item.to_dict() for name, item in self.changes.items()},
+            "areas": {label: item.to_dict() for label, item in self.areas.items()},
             "warnings": self.warnings,
         }
 
@@ -107,16 +108,17 @@ def compare(
     """
     home = evaluate(internal, resamples=resamples, seed=seed) if isinstance(internal, Predictions) else internal
     away = evaluate(external, resamples=resamples, seed=seed) if isinstance(external, Predictions) else external
-    if home.labels != away.labels or home.positive != away.positive:
+    if (home.labels, home.positive, home.multi_label) != (away.labels, away.positive, away.multi_label):
         raise PredictionsError(
             f"the two sets of predictions have different labels: {', '.join(home.labels)} and {', '.join(away.labels)}",
             fix="Predict both with the same bundle.",
         )
-    changes = {name: Change(home.estimates[name], away.estimates[name], _gap(name, home, away)) for name in COMPARED}
-    conclusion = _conclusion(changes["auc"].difference, home, away)
-    return Drop(
-        home.name, away.name, changes, _sentence(changes["auc"], home, away, conclusion), conclusion, _warn(home, away)
-    )
+    sides = Sides(home, away)
+    changes = {name: _change(sides.whole(name), home, away) for name in COMPARED}
+    areas = {label: _change(sides.area(label), home, away) for label in sides.labels}
+    conclusion = _conclusion(changes["auc"].difference, sides)
+    sentence = _sentence(changes["auc"], home, away, conclusion)
+    return Drop(home.name, away.name, changes, areas, sentence, conclusion, _warn(sides))
 
 
 def centre(name: str) -> str:
@@ -124,8 +126,12 @@ def centre(name: str) -> str:
     return name.removeprefix("external-")
 
 
-def _gap(name: str, home: Evaluation, away: Evaluation) -> Estimate:
-    first, second = home.estimates[name], away.estimates[name]
+def _change(pair: tuple[Side, Side], home: Evaluation, away: Evaluation) -> Change:
+    return Change(pair[0].estimate, pair[1].estimate, _gap(pair, home, away))
+
+
+def _gap(pair: tuple[Side, Side], home: Evaluation, away: Evaluation) -> Estimate:
+    first, second = (side.estimate for side in pair)
     if first.value is None or second.value is None:
         missing = "home" if first.value is None else centre(away.name)
         reason = first.note if first.value is None else second.note
@@ -133,7 +139,7 @@ def _gap(name: str, home: Evaluation, away: Evaluation) -> Estimate:
     value = second.value - first.value
     if None in (first.low, first.high, second.low, second.high):
         return Estimate(value, None, None, "none", second.n, note=first.note if first.low is None else second.note)
-    drawn1, drawn2 = home.resampled.get(name), away.resampled.get(name)
+    drawn1, drawn2 = (side.drawn for side in pair)
     bootstrapped = all(item.method.endswith("percentile") for item in (first, second))
     if drawn1 is None or drawn2 is None or not bootstrapped:
         low, high = difference(first, second)
@@ -146,9 +152,9 @@ def _gap(name: str, home: Evaluation, away: Evaluation) -> Estimate:
     return Estimate(value, low, high, TWO_BOOTSTRAPS, second.n, len(drawn1) + len(drawn2) - 2 * count)
 
 
-def _conclusion(gap: Estimate, home: Evaluation, away: Evaluation) -> str:
+def _conclusion(gap: Estimate, sides: Sides) -> str:
     # A bootstrap of a handful of patients is too sure of itself, so it does not get to conclude anything.
-    fewest = min(row["patients"] for item in (home, away) for row in item.prevalence.values() if row["patients"])
+    fewest = sides.fewest_patients()
     if gap.value is None or gap.low is None or gap.high is None or fewest < FEWEST_PATIENTS:
         return "too few to conclude"
     if gap.low > 0 or gap.high < 0:
@@ -160,7 +166,8 @@ def _sentence(change: Change, home: Evaluation, away: Evaluation, conclusion: st
     place, gap = centre(away.name), change.difference
     if change.away.value is None:
         return f"At {place} the AUC cannot be computed: {change.away.note}."
-    start = f"At {place} the {TITLES['auc']} is {change.away}"
+    title = "mean AUC of the labels" if away.multi_label else TITLES["auc"]
+    start = f"At {place} the {title} is {change.away}"
     if gap.value is None:
         return f"{start}; at home it could not be computed: {change.home.note}."
     size = f"{abs(gap.value):.2f}"
@@ -183,8 +190,15 @@ def signed(value: float) -> str:
     return "0.00" if text in ("+0.00", "-0.00") else text.replace("-", "−")
 
 
-def _warn(home: Evaluation, away: Evaluation) -> list[str]:
+def _warn(sides: Sides) -> list[str]:
+    home, away = sides.home, sides.away
     found = []
+    left_out = [label for label in sides.labels if label not in sides.shared]
+    if left_out and sides.shared:
+        found.append(
+            f"The means are over the labels that both sides can judge, so without {', '.join(left_out)}: at home they may "
+            "differ from those told above."
+        )
     shared = len(home.patient_keys & away.patient_keys)
     if shared:
         found.append(
@@ -194,6 +208,6 @@ def _warn(home: Evaluation, away: Evaluation) -> list[str]:
         found.append(
             "The two sets were predicted by different bundles, so this compares two models as well as two centres."
         )
-    if home.threshold != away.threshold:
+    if (home.threshold, home.thresholds) != (away.threshold, away.thresholds):
         found.append("The two sets were decided at different thresholds.")
     return found

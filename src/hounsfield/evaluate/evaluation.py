@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -49,23 +49,31 @@ class Evaluation:
     abstentions:
         Judged cases in which the model abstained. They are judged all the same, by the decision it would have taken.
     prevalence:
-        Label → cases, patients, share (of the cases).
+        Label → cases, patients, share (of the cases). With several labels per case: cases and patients that have it, share
+        (of the cases where it is known), known (so many), absent and absent_patients (cases and patients known not to).
     estimates, per_class:
-        Measure → Estimate; and label → measure → Estimate with more than two classes.
+        Measure → Estimate; and label → measure → Estimate with more than two classes, or several labels per case.
     confusion:
-        Counts; rows are the truth, columns the decision, both in the order of `labels`.
+        Counts; rows are the truth, columns the decision, both in the order of `labels`. Empty with several labels per case.
     curves:
         Label → "roc", "precision_recall", "reliability" → lists of points; empty for a label that cannot be judged.
     folds:
         Fold → AUC within the fold, where predictions are out of fold; None where it has one class only.
     subgroups:
-        Covariate, value, cases, patients, positives (None with more than two classes), auc as an Estimate.
+        Covariate, value, cases, patients, positives (None unless binary), auc as an Estimate.
     threshold, operating_point:
-        Frozen before these cases were seen; the threshold is None with more than two classes.
+        Frozen before these cases were seen; the threshold is None unless binary.
     warnings:
         What a reader must know before believing a number.
+    multi_label:
+        Whether a case may have several labels. `estimates` are then means over those of `per_class`: each is judged against
+        its own absence, on the cases where it is known.
+    thresholds, confusions, not_judged:
+        With several labels per case: label → its threshold; label → its two by two counts (rows absent, present; columns
+        not called so, called so); and label → why it cannot be judged.
     resampled, patient_keys:
-        What the bootstrap drew and whose cases these are; used by `compare`, never stored.
+        What the bootstrap drew ("measure", and "measure:place of the class") and whose cases these are; used by `compare`,
+        never stored.
     """
 
     name: str
@@ -89,6 +97,10 @@ class Evaluation:
     predictions: str
     resamples: int
     seed: int
+    multi_label: bool = False
+    thresholds: dict[str, float] = field(default_factory=dict)
+    confusions: dict[str, list[list[int]]] = field(default_factory=dict)
+    not_judged: dict[str, str] = field(default_factory=dict)
     resampled: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
     patient_keys: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
@@ -123,11 +135,12 @@ class Evaluation:
         """
         if content.get("schema_version") != SCHEMA_VERSION:
             raise PredictionsError("this is not an evaluation that this Hounsfield knows")
-        names = [item.name for item in fields(cls) if item.name not in _NOT_STORED]
-        missing = [name for name in names if name not in content]
+        stored = [item for item in fields(cls) if item.name not in _NOT_STORED]
+        needed = [item.name for item in stored if item.default is MISSING and item.default_factory is MISSING]
+        missing = [name for name in needed if name not in content]
         if missing:
             raise PredictionsError(f"this evaluation lacks: {', '.join(missing)}")
-        values = {name: content[name] for name in names}
+        values = {item.name: content[item.name] for item in stored if item.name in content}
         values["estimates"] = {name: Estimate.from_dict(item) for name, item in content["estimates"].items()}
         values["per_class"] = {
             label: {name: Estimate.from_dict(item) for name, item in row.items()}
@@ -149,14 +162,21 @@ class Evaluation:
 
     def __str__(self) -> str:
         """A compact table, AUC first."""
-        counts = ", ".join(f"{int(row['cases'])} {label}" for label, row in self.prevalence.items())
+        counts = ", ".join(
+            f"{int(row['cases'])}{' of ' + str(int(row['known'])) if self.multi_label else ''} {label}"
+            for label, row in self.prevalence.items()
+        )
         lines = [f"Evaluation of {self.name}: {self.cases} cases of {self.patients} patients ({counts})"]
         if self.threshold is not None:
             lines.append(
                 f"threshold {self.threshold:.3f}" + (f" ({self.operating_point})" if self.operating_point else "")
             )
+        if self.multi_label:
+            lines.append("means over labels:")
         width = max(map(len, TITLES.values()))
         lines += [f"  {TITLES[name]:<{width}}  {value}" for name, value in self.estimates.items()]
         if self.mean_fold_auc is not None:
             lines.append(f"  {'AUC, mean of folds':<{width}}  {self.mean_fold_auc:.2f}")
+        if self.multi_label:
+            lines += [f"  {'AUC, ' + label:<{width}}  {row['auc']}" for label, row in self.per_class.items()]
         return "\n".join(lines + [f"  ! {text}" for text in self.warnings])

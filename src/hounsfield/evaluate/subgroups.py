@@ -2,30 +2,34 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from hounsfield.core import Predictions
-from hounsfield.measure import measures
+from hounsfield.measure import Estimate
 
 COVARIATES = ("site", "scanner", "sex", "age_band")
 FEWEST_PATIENTS = 10
 MOST_GROUPS = 12
-_RESAMPLES = 500
+GROUP_RESAMPLES = 500
 
 
 def subgroups(
     predictions: Predictions,
-    truth: NDArray[np.int64],
-    probability: NDArray[np.float64],
     owners: NDArray[np.str_],
-    *,
-    resamples: int,
-    seed: int,
+    group: Callable[[NDArray[np.bool_]], tuple[Estimate, int | None]],
 ) -> list[dict[str, Any]]:
     """Return one row per value of a covariate that has at least two values; at most 12, the largest first.
+
+    Parameters
+    ----------
+    owners:
+        (n,), the patients.
+    group:
+        Gives the AUC of some of the cases, and how many of them are positive; see `Judgement`.
 
     Each row: covariate, value, cases, patients, positives and the AUC as an Estimate. Groups of fewer than ten
     patients are left out, since a number would only mislead (and might point at a person). The groups overlap and
@@ -42,23 +46,15 @@ def subgroups(
             patients = len(np.unique(owners[mine]))
             if patients < FEWEST_PATIENTS:
                 continue
-            found = measures(
-                truth[mine],
-                probability[mine],
-                truth[mine],  # decisions play no part in the AUC
-                owners[mine],
-                labels=predictions.task.labels,
-                resamples=min(resamples, _RESAMPLES),
-                seed=seed,
-            )
+            area, positives = group(mine)
             rows.append(
                 {
                     "covariate": covariate,
                     "value": str(value),
                     "cases": int(mine.sum()),
                     "patients": patients,
-                    "positives": int((truth[mine] == 1).sum()) if predictions.task.positive is not None else None,
-                    "auc": found.overall["auc"],
+                    "positives": positives,
+                    "auc": area,
                 }
             )
     return rows

@@ -13,7 +13,6 @@ import polars as pl
 from hounsfield.core import files
 from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import Cohort
-from hounsfield.core.predictions import Predictions
 from hounsfield.errors import HounsfieldError, UsageError
 from hounsfield.explain.gradcam import Attribution, grad_cam
 from hounsfield.explain.pictures import overlaid, save_picture, shown
@@ -23,8 +22,6 @@ from hounsfield.predict import files_of, load_network, preparation_of
 from hounsfield.prepare import CaseFiles, apply_stored, conditioned_frames
 from hounsfield.read import each
 
-RIGHT, WRONG = 4, 4
-
 
 @dataclass(frozen=True)
 class Explanation:
@@ -33,19 +30,6 @@ class Explanation:
     case: str
     attribution: Attribution
     frame: np.ndarray
-
-
-def most_confident(predictions: Predictions, right: int = RIGHT, wrong: int = WRONG) -> list[tuple[str, str]]:
-    """Return (case, "right" or "wrong") of the most confident right cases, labels in turn, and of the wrong ones."""
-    truth, decided = predictions.truth, predictions.decisions
-    confidence = _confidence(predictions)
-    cases = predictions.table["case"].to_list()
-    order = np.lexsort((cases, -confidence))
-    labels = range(len(predictions.task.labels))
-    hits = {label: [int(i) for i in order if truth[i] == label and decided[i] == label] for label in labels}
-    in_turn = [hits[label][turn] for turn in range(right) for label in reversed(labels) if turn < len(hits[label])]
-    misses = [int(i) for i in order if truth[i] >= 0 and truth[i] != decided[i]]
-    return [(cases[i], "right") for i in in_turn[:right]] + [(cases[i], "wrong") for i in misses[:wrong]]
 
 
 def explain(
@@ -105,33 +89,20 @@ def write_panels(
                 file, values=attribution.values, scale=np.float64(attribution.scale), slice=np.int64(attribution.slice),
                 target=np.str_(attribution.target), bundle=np.str_(bundle.core_digest),
             )  # fmt: skip
+        note = f"colours run from 0 to {common:.3g}{_which(attribution)}"
         panels.append({
             "case": one.case, **known, "target": attribution.target, "image": f"{one.case}.png",
-            "overlay": f"{one.case}-gradcam.png", "scale": attribution.scale, "note": f"colours run from 0 to {common:.3g}",
+            "overlay": f"{one.case}-gradcam.png", "scale": attribution.scale, "note": note,
         })  # fmt: skip
     files.write_json(folder / "panels.json", panels)
     return folder / "panels.json"
 
 
-def panel_facts(predictions: Predictions, chosen: Sequence[tuple[str, str]]) -> list[dict[str, Any]]:
-    """Return what the predictions know of chosen cases, for their panels."""
-    confidence = dict(zip(predictions.table["case"].to_list(), _confidence(predictions), strict=True))
-    rows = {row["case"]: row for row in predictions.table.iter_rows(named=True)}
-    return [
-        {
-            "kind": kind, "part": predictions.task.name, "truth": rows[case]["truth"], "decision": rows[case]["decision"],
-            "probability": float(confidence[case]),
-        }
-        for case, kind in chosen
-    ]  # fmt: skip
-
-
-def _confidence(predictions: Predictions) -> np.ndarray:
-    """The probability of the decided label."""
-    values, decided = predictions.probabilities, predictions.decisions
-    if values.shape[1] == 1:
-        return np.where(decided == 1, values[:, 0], 1 - values[:, 0])
-    return values[np.arange(len(values)), decided]
+def _which(attribution: Attribution) -> str:
+    if attribution.slices == 1:
+        return ""
+    counted = "" if attribution.weight is None else f", which counts {attribution.weight:.0%}"
+    return f"; slice {attribution.slice + 1} of the {attribution.slices} that the network saw{counted}"
 
 
 def _explain_one(
@@ -140,7 +111,8 @@ def _explain_one(
     stored = np.stack([apply_stored(bundle.recipe, frame) for frame in frames])
     sizes = [(int(frame.shape[0]), int(frame.shape[1])) for frame in frames]
     attribution = grad_cam(network, stored, sizes, bundle.recipe, bundle.labels, target, choose_device(device))
-    return Explanation(case, attribution, frames[attribution.slice])
+    frame, beside = frames[attribution.slice], bundle.plan.adjacent.value
+    return Explanation(case, attribution, frame[..., beside] if beside else frame)
 
 
 def _frames_of(job: tuple[CaseFiles, Any]) -> list[np.ndarray]:

@@ -12,7 +12,6 @@ from torch import nn
 from hounsfield.core.recipe import Recipe, Resize
 from hounsfield.errors import UsageError
 from hounsfield.models import Network, Tail
-from hounsfield.models.device import laid_out
 from hounsfield.prepare import fitted_size, network_input, resize_operator
 
 FINE_ENOUGH = 7
@@ -31,6 +30,10 @@ class Attribution:
         The largest value of the map before it was resized; 0 means that nothing spoke for the target.
     slice:
         Which of the case's slices this is: the one that spoke most for the target.
+    slices:
+        How many there are.
+    weight:
+        How much this slice counted in the case's logit, of 1; None for single images and volumes.
     target:
         The label that the map explains.
     """
@@ -38,6 +41,8 @@ class Attribution:
     values: np.ndarray
     scale: float
     slice: int
+    slices: int
+    weight: float | None
     target: str
 
 
@@ -69,33 +74,49 @@ def grad_cam(
     """
     if target not in labels:
         raise UsageError(f"there is no label {target!r}", fix=f"Choose from: {', '.join(labels)}.")
-    inputs = laid_out(torch.from_numpy(network_input(stored, recipe)).to(device))
+    inputs = torch.from_numpy(network_input(stored, recipe)).to(device)[None]
     with torch.inference_mode():
-        activation = network.front(inputs)
+        activation = network.activate(inputs)
+        _, weights = network.judge(inputs)
     activation = activation.clone().requires_grad_()
-    binary = len(labels) == 2
-    output = 0 if binary else labels.index(target)
-    sign = -1.0 if binary and target == labels[0] else 1.0
     maps, logits = [], []
     for member in network.members:
         assert isinstance(member, Tail)
-        maps.append(_member_map(member, activation, output) * sign)
         with torch.inference_mode():
-            logits.append(member(activation)[:, output] * sign)
+            logits.append(_of_each_slice(member, activation))
+        # One logit for two labels: the first is the absence of the second.
+        single = logits[-1].shape[1] == 1
+        output = 0 if single else labels.index(target)
+        sign = -1.0 if single and len(labels) == 2 and target == labels[0] else 1.0
+        logits[-1] = logits[-1][:, output] * sign
+        maps.append(_member_map(member, activation, output) * sign)
     raw = torch.stack(maps).mean(dim=0).clamp_min(0).cpu().numpy()
-    strongest = int(torch.stack(logits).mean(dim=0).argmax())
+    if network.volume:
+        raw = np.einsum("sd,dhw->shw", resize_operator(len(stored), len(raw)), raw)
+        strongest = int(raw.max(axis=(1, 2)).argmax())
+    else:
+        strongest = int(torch.stack(logits).mean(dim=0).argmax())
     chosen = raw[strongest]
-    return Attribution(_in_frame(chosen, recipe, sizes[strongest]), float(chosen.max()), strongest, target)
+    return Attribution(
+        _in_frame(chosen, recipe, sizes[strongest]), float(chosen.max()), strongest, len(stored),
+        None if weights is None or len(stored) == 1 else float(weights[0, strongest]), target,
+    )  # fmt: skip
+
+
+def _of_each_slice(member: Tail, activation: torch.Tensor) -> torch.Tensor:
+    """Return (slices, outputs), what the member says of each slice alone; of a volume (1, outputs)."""
+    return member(activation if member.volume else activation.transpose(0, 1))
 
 
 def _member_map(member: Tail, activation: torch.Tensor, output: int) -> torch.Tensor:
+    """Return the map of every slice, (slices, h, w), or of the cells of a volume, (d, h, w)."""
     layer = _layer(member, activation)
     attribution = LayerGradCam(member, layer).attribute(activation, target=output, relu_attributions=False)
-    if not isinstance(attribution, torch.Tensor) or attribution.ndim != 4:
+    if not isinstance(attribution, torch.Tensor) or attribution.ndim != (5 if member.volume else 4):
         raise UsageError(
             "this backbone has no feature maps that Grad-CAM could stand on", fix="Use a convolutional backbone."
         )
-    return attribution.detach()[:, 0]
+    return attribution.detach()[0, 0] if member.volume else attribution.detach()[:, 0]
 
 
 def _layer(member: Tail, activation: torch.Tensor) -> nn.Module:
@@ -106,14 +127,15 @@ def _layer(member: Tail, activation: torch.Tensor) -> nn.Module:
     chosen: nn.Module = member.last_map
     if member.chain is None:
         return chosen
+    axes = 5 if member.volume else 4
     with torch.inference_mode():
-        values = activation[:1]
+        values = activation if member.volume else activation[0, :1]
         for name in member.chain:
             module = member.model.get_submodule(name)
             values = module(values)
-            if values.ndim == 4 and min(values.shape[2:]) >= FINE_ENOUGH:
+            if values.ndim == axes and min(values.shape[-2:]) >= FINE_ENOUGH:
                 chosen = module
-        fine = values.ndim != 4 or min(values.shape[2:]) >= FINE_ENOUGH
+        fine = values.ndim != axes or min(values.shape[-2:]) >= FINE_ENOUGH
     return member.last_map if fine else chosen
 
 

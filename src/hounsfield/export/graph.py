@@ -25,8 +25,10 @@ OUTPUTS = ("logits", "probabilities")
 def build_graph(bundle: Bundle, network: Network) -> onnx.ModelProto:
     """Return the checked ONNX model of a bundle.
 
-    Its input `image` is float32 of conditioned values (for CT: Hounsfield units): (n, 1 or 3, height, width), or
-    (n, slices, 1 or 3, height, width) where the plan takes several slices of a case. Its outputs `logits` and
+    Its input `image` is float32 of conditioned values (for CT: Hounsfield units): (n, channels, height, width), or
+    (n, slices, channels, height, width) where the plan takes several slices of a case; channels are 3 for colour, 2n + 1
+    for a slice with n neighbours on either side, else 1. The number of slices may vary from call to call, but for
+    recurrent layers and 3D networks, which take as many as the plan says. Its outputs `logits` and
     `probabilities` are (n, outputs), calibrated, in the order of the bundle's outputs.
 
     Raises
@@ -34,23 +36,22 @@ def build_graph(bundle: Bundle, network: Network) -> onnx.ModelProto:
     ExportError
         If the network has no ONNX form.
     """
-    slices = bundle.plan.slices.value
-    channels = 3 if bundle.plan.conditioning.value == "colour" else 1
+    slices, network_channels = bundle.plan.slices.value, bundle.plan.channels.value
+    channels = _input_channels(bundle)
     before, after = Nodes("recipe/"), Nodes("calibration/")
-    frames = INPUT if slices == 1 else _flattened(before, slices, channels)
+    frames = INPUT if slices == 1 else _flattened(before, channels)
     prepared = add_recipe(before, frames, bundle.recipe, channels)
-    before.nodes.append(helper.make_node("Identity", [prepared], [NETWORK_INPUT], name="recipe/end"))
-    leading = ["n"] if slices == 1 else ["n", slices]
     height, width = bundle.recipe.size
+    cases = before.op("Reshape", prepared, _shape_of_cases(before, slices, network_channels, height, width))
+    before.nodes.append(helper.make_node("Identity", [cases], [NETWORK_INPUT], name="recipe/end"))
+    leading: list[str | int] = ["n"] if slices == 1 else ["n", _slices_axis(bundle)]
     front = _model(
         before, "recipe", [(INPUT, [*leading, channels, "height", "width"])],
-        [(NETWORK_INPUT, ["frames", bundle.plan.channels.value, height, width])],
+        [(NETWORK_INPUT, ["n", _slices_axis(bundle), network_channels, height, width])],
     )  # fmt: skip
     count = len(bundle.outputs)
-    _add_calibration(after, bundle, slices, count)
-    back = _model(
-        after, "calibration", [(NETWORK_LOGITS, ["frames", count])], [(name, ["n", count]) for name in OUTPUTS]
-    )
+    _add_calibration(after, bundle)
+    back = _model(after, "calibration", [(NETWORK_LOGITS, ["n", count])], [(name, ["n", count]) for name in OUTPUTS])
     middle = _network(network, bundle)
     model = compose.merge_models(front, middle, io_map=[(NETWORK_INPUT, NETWORK_INPUT)], name="hounsfield")
     model = compose.merge_models(model, back, io_map=[(NETWORK_LOGITS, NETWORK_LOGITS)], name="hounsfield")
@@ -69,39 +70,64 @@ def metadata(bundle: Bundle) -> dict[str, str]:
         "labels": json.dumps(bundle.labels),
         "outputs": json.dumps(bundle.outputs),
         "positive": json.dumps(bundle.positive),
+        "task": bundle.plan.task.value,
         "unit": bundle.plan.unit.value,
         "conditioning": bundle.plan.conditioning.value,
         "clean": json.dumps(list(bundle.plan.clean.value)),
         "slices": str(bundle.plan.slices.value),
         "threshold": json.dumps(calibration.threshold),
+        "thresholds": json.dumps(calibration.thresholds),
         "operating_point": calibration.operating_point,
         "recipe": json.dumps(bundle.recipe.model_dump(mode="json")),
     }
 
 
-def _flattened(nodes: Nodes, slices: int, channels: int) -> str:
+def _input_channels(bundle: Bundle) -> int:
+    if bundle.plan.conditioning.value == "colour":
+        return 3
+    return 2 * bundle.plan.adjacent.value + 1
+
+
+def _slices_axis(bundle: Bundle) -> str | int:
+    """How the axis of slices is called, or how long it must be: the exporter writes recurrence out step by step."""
+    plan = bundle.plan
+    if plan.slices.value == 1:
+        return 1
+    fixed = plan.dimension.value == "3d" or plan.pooling.value in ("lstm", "gru")
+    return plan.slices.value if fixed else "slices"
+
+
+def _flattened(nodes: Nodes, channels: int) -> str:
     height, width = nodes.side(INPUT, 3), nodes.side(INPUT, 4)
     sides = [nodes.op("Unsqueeze", side, nodes.vector(0)) for side in (height, width)]
     shape = nodes.op("Concat", nodes.vector(-1, channels), *sides, axis=0)
     return nodes.op("Reshape", INPUT, shape)
 
 
-def _add_calibration(nodes: Nodes, bundle: Bundle, slices: int, count: int) -> None:
+def _shape_of_cases(nodes: Nodes, slices: int, channels: int, height: int, width: int) -> str:
+    if slices == 1:
+        return nodes.vector(-1, 1, channels, height, width)
+    given = nodes.op("Unsqueeze", nodes.side(INPUT, 1), nodes.vector(0))
+    return nodes.op("Concat", nodes.vector(-1), given, nodes.vector(channels, height, width), axis=0)
+
+
+def _add_calibration(nodes: Nodes, bundle: Bundle) -> None:
     logits = NETWORK_LOGITS
-    if slices > 1:
-        grouped = nodes.op("Reshape", logits, nodes.vector(-1, slices, count))
-        logits = nodes.op("ReduceMean", grouped, nodes.vector(1), keepdims=0)
     nodes.nodes.append(helper.make_node("Identity", [logits], [OUTPUTS[0]], name="calibration/logits"))
-    scaled = nodes.op("Div", logits, nodes.real(bundle.calibration.temperature))
+    scaled = nodes.op("Div", logits, nodes.real(bundle.calibration.divisors))
     moved = nodes.op("Add", scaled, nodes.real(bundle.calibration.offsets))
-    kind, attributes = ("Sigmoid", {}) if count == 1 else ("Softmax", {"axis": 1})
+    # Two labels that may both be present have two outputs, as two exclusive classes would: only the task tells.
+    exclusive = bundle.plan.task.value == "multiclass"
+    kind, attributes = ("Softmax", {"axis": 1}) if exclusive else ("Sigmoid", {})
     nodes.nodes.append(
         helper.make_node(kind, [moved], [OUTPUTS[1]], "calibration/link", None, None, None, **attributes)
     )
 
 
 def _network(network: Network, bundle: Bundle) -> onnx.ModelProto:
-    example = torch.zeros(2, bundle.plan.channels.value, *bundle.recipe.size)
+    axis = _slices_axis(bundle)
+    example = torch.zeros(2, 3 if axis == "slices" else int(axis), bundle.plan.channels.value, *bundle.recipe.size)
+    dynamic = {0: torch.export.Dim("cases")} | ({1: torch.export.Dim("slices")} if axis == "slices" else {})
     levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "torch.export")}
     for name in levels:
         logging.getLogger(name).setLevel(logging.ERROR)
@@ -110,7 +136,7 @@ def _network(network: Network, bundle: Bundle) -> onnx.ModelProto:
             warnings.simplefilter("ignore")
             program = torch.onnx.export(
                 network.cpu().eval(), (example,), input_names=[NETWORK_INPUT], output_names=[NETWORK_LOGITS], dynamo=True,
-                opset_version=OPSET, dynamic_shapes=({0: torch.export.Dim("frames")},), external_data=False, verbose=False,
+                opset_version=OPSET, dynamic_shapes=(dynamic,), external_data=False, verbose=False,
             )  # fmt: skip
             buffer = io.BytesIO()
             assert program is not None

@@ -12,10 +12,9 @@ from pydantic import BaseModel
 
 from hounsfield.core.bundle import Bundle
 from hounsfield.export.graph import OPSET
-from hounsfield.measure import probabilities
 from hounsfield.models import Network
 from hounsfield.predict.engine import member_logits
-from hounsfield.predict.predict import decide, preparation_of
+from hounsfield.predict.predict import calibrated, decide, decide_each, preparation_of
 from hounsfield.prepare import apply_stored
 
 ENOUGH = 20
@@ -68,19 +67,16 @@ def check(bundle: Bundle, network: Network, graph: Path, cases: Sequence[list[np
     """
     runtime, preparation = session(graph), preparation_of(bundle)
     cut = [_cut(frames, number, bundle.recipe.size) for number, frames in enumerate(cases)]
-    calibration = bundle.calibration
     ours, theirs, told = [], [], []
     for frames in cut:
-        stored = np.stack([apply_stored(bundle.recipe, frame) for frame in frames])[None]
-        ours.append(member_logits(network, stored, preparation, torch.device("cpu"))[0].mean(axis=0))
-        logits, values = runtime.run(None, {"image": graph_input(frames)})
+        stored = np.stack([apply_stored(bundle.recipe, frame) for frame in frames])
+        ours.append(member_logits(network, [stored], preparation, torch.device("cpu"))[0].mean(axis=0))
+        logits, values = runtime.run(None, {"image": graph_input(frames, several=bundle.plan.slices.value > 1)})
         theirs.append(logits[0])
         told.append(values[0])
     mine, other, answered = np.stack(ours), np.stack(theirs), np.stack(told)
-    expected = probabilities(mine, temperature=calibration.temperature, offsets=calibration.offsets)
-    decisions = [
-        [decide(row, bundle.labels, calibration.threshold) for row in values] for values in (expected, answered)
-    ]
+    expected = calibrated(mine, bundle.plan, bundle.calibration)
+    decisions = [_decided(bundle, values) for values in (expected, answered)]
     sizes = sorted({(int(frames[0].shape[0]), int(frames[0].shape[1])) for frames in cut})
     record = Parity(
         passed=False, reason="", bundle=bundle.core_digest, images=len(cut), sizes=sizes,
@@ -92,11 +88,19 @@ def check(bundle: Bundle, network: Network, graph: Path, cases: Sequence[list[np
     return record.model_copy(update={"passed": not reason, "reason": reason})
 
 
-def graph_input(frames: Sequence[np.ndarray]) -> np.ndarray:
-    """Return conditioned frames of one case as the graph's input: one frame (1, C, h, w), several (1, slices, C, h, w)."""
+def _decided(bundle: Bundle, values: np.ndarray) -> list[str] | list[list[int]]:
+    """The decision of each case: its label, or the state of each label where it may have several."""
+    calibration = bundle.calibration
+    if bundle.plan.task.value == "multilabel":
+        return [decide_each(row, calibration.thresholds) for row in values]
+    return [decide(row, bundle.labels, calibration.threshold) for row in values]
+
+
+def graph_input(frames: Sequence[np.ndarray], *, several: bool) -> np.ndarray:
+    """Return conditioned frames of one case as the graph's input: (1, C, h, w), or (1, slices, C, h, w) if `several`."""
     planes = [frame[None] if frame.ndim == 2 else np.moveaxis(frame, -1, 0) for frame in frames]
     stacked = np.stack(planes).astype(np.float32)
-    return stacked if len(frames) == 1 else stacked[None]
+    return stacked[None] if several else stacked
 
 
 def _objection(record: Parity) -> str:

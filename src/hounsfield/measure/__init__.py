@@ -8,7 +8,8 @@ from hounsfield.measure.clustered import ClusteredArea, clustered_area, clustere
 from hounsfield.measure.curves import Curve, Reliability, precision_recall_curve, reliability_curve, roc_curve
 from hounsfield.measure.measures import BAND_RATES, NAMES, Measures, measures
 from hounsfield.measure.probability import fit_temperature, probabilities
-from hounsfield.measure.ranking import auc, average_precision
+from hounsfield.measure.ranking import auc, auc_error, average_precision
+from hounsfield.measure.several import SeveralMeasures, mean, several_measures
 from hounsfield.measure.threshold import parse_rule, threshold
 
 __all__ = [
@@ -19,7 +20,9 @@ __all__ = [
     "Estimate",
     "Measures",
     "Reliability",
+    "SeveralMeasures",
     "auc",
+    "auc_error",
     "average_precision",
     "clustered_area",
     "clustered_auc",
@@ -27,6 +30,7 @@ __all__ = [
     "difference",
     "exact",
     "fit_temperature",
+    "mean",
     "measures",
     "parse_rule",
     "patient_weights",
@@ -35,6 +39,7 @@ __all__ = [
     "probabilities",
     "reliability_curve",
     "roc_curve",
+    "several_measures",
     "threshold",
     "wilson",
 ]

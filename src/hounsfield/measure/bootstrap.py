@@ -60,16 +60,23 @@ def decimals(value: float) -> str:
     return f"{value:.2f}"
 
 
-def patient_weights(patients: ArrayLike, resamples: int, seed: int) -> Iterator[NDArray[np.float64]]:
+def patient_weights(
+    patients: ArrayLike, resamples: int, seed: int, *, among: ArrayLike | None = None
+) -> Iterator[NDArray[np.float64]]:
     """Yield case weights (b, n) of bootstrap resamples, in pieces that together have `resamples` rows.
 
     Patients are drawn with replacement, as many as there are, without stratification by class; a case weighs as often
     as its patient was drawn (cluster bootstrap: Davison and Hinkley 1997, chapter 3.8). Patients are numbered in the
     order of their names, so the weights do not depend on the order of the rows.
+
+    `among` gives the patients of all the cases that these n are some of; all of them are drawn then, so that several such
+    choices of cases, with the same seed, see the same resamples in the same order.
     """
-    names, owner = np.unique(np.asarray(patients), return_inverse=True)
+    everyone = np.asarray(patients if among is None else among)
+    names = np.unique(everyone)
+    owner = np.searchsorted(names, np.asarray(patients))
     generator = np.random.default_rng(seed)
-    step = max(1, _CHUNK // max(1, len(owner)))
+    step = max(1, _CHUNK // max(1, len(everyone)))
     for start in range(0, resamples, step):
         rows = min(step, resamples - start)
         drawn = generator.integers(0, len(names), size=(rows, len(names)))

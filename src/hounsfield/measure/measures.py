@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,6 +32,9 @@ BOOTSTRAP = "patient bootstrap, percentile"
 REFLECTED = "patient bootstrap, reflected"
 EXACT = "exact bound"
 NONE = "none"
+NO_RESAMPLES = "no resamples were asked for"
+FEW = "undefined in most resamples: too few cases"
+NEVER_VARIED = "the bootstrap never varied, so it gives no interval"
 BAND_RATES = np.linspace(0, 1, 51)
 _BAND_RESAMPLES = 500
 
@@ -71,6 +74,7 @@ def measures(
     labels: Sequence[str],
     resamples: int = 2000,
     seed: int = 0,
+    among: ArrayLike | None = None,
 ) -> Measures:
     """Judge probabilities and decisions against the truth.
 
@@ -84,6 +88,8 @@ def measures(
         (n,), whose case it is.
     resamples:
         Bootstrap resamples of patients (not of cases, and not stratified); 0 for none.
+    among:
+        The patients of all the cases that these n are some of; see `patient_weights`.
 
     Intervals hold 95%. Where every resample gives the same perfect (or worst) value, the bootstrap would claim a
     certainty that it does not have; a bound takes its place that says how often k of k patients succeed
@@ -105,7 +111,7 @@ def measures(
         raise ValueError("truth, probability, decision and patients have one row per case, and at least one case")
     engine = Statistics(index, scores, chosen)
     values = engine(np.ones((1, len(index))))
-    resampled, band = _bootstrap(engine, owner, resamples, seed)
+    resampled, band = _bootstrap(engine, patient_weights(owner, resamples, seed, among=among))
     support = _Support(engine, owner, labels)
     estimates = {key: _estimate(key, float(values[key][0]), resampled.get(key, np.empty(0)), support) for key in values}
     return Measures(
@@ -122,12 +128,10 @@ def measures(
     )
 
 
-def _bootstrap(
-    engine: Statistics, owner: NDArray[np.generic], resamples: int, seed: int
-) -> tuple[dict[str, Floats], dict[int, Floats]]:
+def _bootstrap(engine: Statistics, resampling: Iterator[Floats]) -> tuple[dict[str, Floats], dict[int, Floats]]:
     pieces: dict[str, list[Floats]] = {}
     heights: dict[int, list[Floats]] = {target: [] for target in engine.targets}
-    for weights in patient_weights(owner, resamples, seed):
+    for weights in resampling:
         for key, row in engine(weights).items():
             pieces.setdefault(key, []).append(row)
         for target, seen in heights.items():
@@ -208,19 +212,29 @@ def _estimate(key: str, value: float, drawn: Floats, support: _Support) -> Estim
     kept = drawn[np.isfinite(drawn)]
     skipped = len(drawn) - len(kept)
     if not len(drawn):
-        return Estimate(value, None, None, NONE, size, note="no resamples were asked for")
+        return Estimate(value, None, None, NONE, size, note=NO_RESAMPLES)
     if support.patients < 2:
         return Estimate(value, None, None, NONE, size, note="one patient only, so there is no interval over patients")
-    if len(kept) < len(drawn) / 2:
-        return Estimate(value, None, None, NONE, size, skipped, "undefined in most resamples: too few cases")
-    low, high = percentiles(kept)
-    if name == "ece":
-        return Estimate(value, max(0.0, 2 * value - high), max(0.0, 2 * value - low), REFLECTED, size, skipped)
-    if high - low > 1e-12 or name == "brier":
-        return Estimate(value, low, high, BOOTSTRAP, size, skipped)
+    spread = interval(name, value, drawn)
+    if spread is None:
+        return Estimate(value, None, None, NONE, size, skipped, FEW)
+    low, high, method = spread
+    if high - low > 1e-12 or name in ("brier", "ece"):
+        return Estimate(value, low, high, method, size, skipped)
     k = support.smallest(key)
     if k and (value > 1 - 1e-12 or value < 1e-12):
         low, high = exact(k if value > 0.5 else 0, k)
         note = f"no resample differed, so the bound is that of {k} of {k} patients"
         return Estimate(value, low, high, EXACT, size, skipped, note)
-    return Estimate(value, None, None, NONE, size, skipped, "the bootstrap never varied, so it gives no interval")
+    return Estimate(value, None, None, NONE, size, skipped, NEVER_VARIED)
+
+
+def interval(name: str, value: float, drawn: Floats) -> tuple[float, float, str] | None:
+    """Return low, high and method of a measure from what its resamples gave; None where most gave nothing."""
+    kept = drawn[np.isfinite(drawn)]
+    if not len(kept) or len(kept) < len(drawn) / 2:
+        return None
+    low, high = percentiles(kept)
+    if name == "ece":
+        return max(0.0, 2 * value - high), max(0.0, 2 * value - low), REFLECTED
+    return low, high, BOOTSTRAP

@@ -12,16 +12,21 @@ FEWEST_CASES = 10
 
 
 def probabilities(
-    logits: ArrayLike, *, temperature: float = 1.0, offsets: ArrayLike | None = None
+    logits: ArrayLike, *, multi_label: bool, temperature: ArrayLike = 1.0, offsets: ArrayLike | None = None
 ) -> NDArray[np.float64]:
     """Return link(logits / temperature + offsets).
 
     Parameters
     ----------
     logits:
-        (n, outputs). One output is a binary task (sigmoid), more are exclusive classes (softmax).
+        (n, outputs).
+    multi_label:
+        Whether outputs are labels of which a case may have any number: a sigmoid each, even where there are two. Else one
+        output is a binary task (sigmoid), and more are exclusive classes (softmax). Nobody can see it from the numbers,
+        so it has no default.
     temperature:
-        Greater than 0; above 1 it makes probabilities less extreme. It never changes the order within a binary task.
+        Greater than 0; above 1 it makes probabilities less extreme. It never changes the order within an output of a
+        sigmoid. One number, or (outputs,) where outputs are independent.
     offsets:
         (outputs,), added after the division; they undo the class weights of the loss.
 
@@ -29,8 +34,11 @@ def probabilities(
     -------
     (n, outputs), float64, finite for every finite logit.
     """
+    exclusive = np.ndim(logits) == 2 and np.shape(logits)[1] > 1 and not multi_label
+    if exclusive and np.ndim(temperature):
+        raise ValueError("exclusive classes have one temperature in common")
     scaled = _scaled(logits, temperature, offsets)
-    return expit(scaled) if scaled.shape[1] == 1 else softmax(scaled, axis=1)
+    return softmax(scaled, axis=1) if exclusive else expit(scaled)
 
 
 def fit_temperature(logits: ArrayLike, truth: ArrayLike, *, offsets: ArrayLike | None = None) -> float:
@@ -62,13 +70,14 @@ def fit_temperature(logits: ArrayLike, truth: ArrayLike, *, offsets: ArrayLike |
     return float(np.exp(best))
 
 
-def _scaled(logits: ArrayLike, temperature: float, offsets: ArrayLike | None) -> NDArray[np.float64]:
+def _scaled(logits: ArrayLike, temperature: ArrayLike, offsets: ArrayLike | None) -> NDArray[np.float64]:
     values = np.asarray(logits, dtype=np.float64)
     if values.ndim != 2:
         raise ValueError(f"logits have the shape (n, outputs), not {values.shape}")
-    if not temperature > 0:
+    divisors = np.asarray(temperature, dtype=np.float64)
+    if not (divisors > 0).all():
         raise ValueError("a temperature is greater than 0")
-    scaled: NDArray[np.float64] = values / temperature
+    scaled: NDArray[np.float64] = values / divisors
     return scaled if offsets is None else scaled + np.asarray(offsets, dtype=np.float64)
 
 

@@ -27,6 +27,20 @@ def auc(truth: ArrayLike, scores: ArrayLike) -> float:
     return _macro(truth, scores, roc_auc_score)
 
 
+def auc_error(area: float, positives: int, negatives: int) -> float:
+    """Return the standard error of an area under the ROC curve (Hanley and McNeil, Radiology 1982, equation 1).
+
+    nan where a class is empty.
+    """
+    if not positives or not negatives:
+        return float("nan")
+    both_positive, both_negative = area / (2 - area), 2 * area**2 / (1 + area)
+    variance = (
+        area * (1 - area) + (positives - 1) * (both_positive - area**2) + (negatives - 1) * (both_negative - area**2)
+    )
+    return float(np.sqrt(max(0.0, variance) / (positives * negatives)))
+
+
 def average_precision(truth: ArrayLike, scores: ArrayLike) -> float:
     """Return the average precision (the stepwise area under the precision-recall curve); shapes as in `auc`."""
     return _macro(truth, scores, average_precision_score)

@@ -65,11 +65,12 @@ class Statistics:
         hits, present = np.einsum("bkk->bk", matrix), matrix.sum(axis=2)
         with np.errstate(divide="ignore", invalid="ignore"):
             recalls = np.where(present > 0, hits / present, np.nan)
+            # A resample of many patients may hold none of these cases: a share of nothing is no number.
+            found["accuracy"] = hits.sum(axis=1) / total
+            found["brier"] = weights @ self._brier / total
+            found["ece"] = np.abs((weights * self._gap) @ self._bins).sum(axis=1) / total
         here = np.isin(np.arange(self.classes), self.truth)
         found["balanced_accuracy"] = recalls[:, here].mean(axis=1) if here.sum() > 1 else np.full(len(weights), np.nan)
-        found["accuracy"] = hits.sum(axis=1) / total
-        found["brier"] = weights @ self._brier / total
-        found["ece"] = np.abs((weights * self._gap) @ self._bins).sum(axis=1) / total
         return found if self.binary else found | each
 
     def matrix(self, weights: Floats) -> Floats:

@@ -1,6 +1,9 @@
 """Backbones and their weights, what is frozen, and the network that a bundle holds."""
 
-from hounsfield.models.network import Network, Tail, build, cut, fresh_head
+from hounsfield.models.cut import cut
+from hounsfield.models.device import counts_of, stacked
+from hounsfield.models.network import Network, build, renew
+from hounsfield.models.tail import Tail
 from hounsfield.models.weights import at_hand, packaged_file
 
-__all__ = ["Network", "Tail", "at_hand", "build", "cut", "fresh_head", "packaged_file"]
+__all__ = ["Network", "Tail", "at_hand", "build", "counts_of", "cut", "packaged_file", "renew", "stacked"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import numpy as np
 import torch
 
 from hounsfield.errors import UsageError
@@ -30,3 +33,27 @@ def choose_device(name: str = "auto") -> torch.device:
 def laid_out(tensor: torch.Tensor) -> torch.Tensor:
     """Return images in channels-last order, which convolutions on a CPU read about 1.5 times as fast."""
     return tensor.contiguous(memory_format=torch.channels_last) if tensor.ndim == 4 else tensor
+
+
+def stacked(cases: Sequence[np.ndarray]) -> tuple[torch.Tensor, torch.Tensor | None]:
+    """Put cases of unequal slice counts into one batch.
+
+    Parameters
+    ----------
+    cases:
+        (slices, channels, H, W) each.
+
+    Returns
+    -------
+    (cases, most slices, channels, H, W), padded with zeros at the end, and the counts; None where nothing is padded.
+    """
+    counts = np.array([len(case) for case in cases], dtype=np.int64)
+    batch = torch.zeros(len(cases), int(counts.max()), *cases[0].shape[1:])
+    for row, case in enumerate(cases):
+        batch[row, : len(case)] = torch.from_numpy(case)
+    return batch, counts_of(counts)
+
+
+def counts_of(counts: np.ndarray, full: int | None = None) -> torch.Tensor | None:
+    """(cases,) slice counts → a tensor, or None where none is below `full` (by default the greatest): nothing is padding."""
+    return None if counts.min() == (counts.max() if full is None else full) else torch.from_numpy(counts)

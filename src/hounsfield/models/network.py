@@ -7,8 +7,10 @@ can be cached, they cost little more than one.
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors import SafetensorError
@@ -17,63 +19,59 @@ from torch import nn
 
 from hounsfield.core.plan import Plan, Weights
 from hounsfield.errors import BundleError
-from hounsfield.models.stages import frozen_groups, stage_names
+from hounsfield.models.cut import cut
+from hounsfield.models.inflate import pretrained_volume
+from hounsfield.models.masking import valid_depth
+from hounsfield.models.pooling import SlicePooling
+from hounsfield.models.tail import Tail, in_pieces
 from hounsfield.models.weights import pretrained
 
 
-class Features(nn.Module):
-    """A whole backbone up to its last feature map."""
-
-    model: Any  # a timm model: nn.Module with forward_features, forward_head and get_classifier
-
-    def __init__(self, model: nn.Module) -> None:
-        super().__init__()
-        self.model = model
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        return self.model.forward_features(inputs)
-
-
-class Tail(nn.Module):
-    """What is trained: the stages that are not frozen, and the head.
-
-    `model` is the timm model with its frozen modules taken out; `chain` names the modules that are left, or is None
-    where the backbone can only be run whole (then `whole` says whether its features belong to the tail).
-    """
-
-    model: Any
-
-    def __init__(self, model: nn.Module, chain: list[str] | None, whole: bool) -> None:
-        super().__init__()
-        self.model = model
-        self.chain = chain
-        self.whole = whole
-        # The last feature map, as a module of its own, so that Grad-CAM has a place to stand whatever is frozen.
-        self.last_map = nn.Identity()
-
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        """(N, …) activations of the front → (N, outputs) logits."""
-        if self.chain is not None:
-            for name in self.chain:
-                inputs = self.model.get_submodule(name)(inputs)
-        elif self.whole:
-            inputs = self.model.forward_features(inputs)
-        return self.model.forward_head(self.last_map(inputs))
-
-
 class Network(nn.Module):
-    """Front and tails as one module: (N, channels, height, width) → (N, outputs), the mean of the members' logits."""
+    """Front and tails as one module: (cases, slices, channels, H, W) → (cases, outputs), the mean of the members' logits."""
 
-    def __init__(self, front: nn.Module, members: list[Tail]) -> None:
+    def __init__(self, front: nn.Module, members: list[Tail], *, flip: bool = False) -> None:
         super().__init__()
         self.front = front
+        self.flip = flip
         self.members = nn.ModuleList(members)
+        self.volume = members[0].volume
         for parameter in self.front.parameters():
             parameter.requires_grad_(False)
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        activation = self.front(inputs)
-        return torch.stack([member(activation) for member in self.members]).mean(dim=0)
+    @property
+    def tails(self) -> list[Tail]:
+        return [cast(Tail, member) for member in self.members]
+
+    def activate(self, inputs: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor:
+        """Run the frozen front: (cases, slices, channels, H, W) → (cases, slices, …), or (cases, …) of volumes."""
+        if self.volume:
+            with valid_depth(self.front, counts):
+                return self.front(inputs.transpose(1, 2))
+        pieces = [self.front(piece) for piece in in_pieces(inputs.flatten(0, 1))]
+        return torch.cat(pieces).unflatten(0, inputs.shape[:2])
+
+    def judge(
+        self, inputs: torch.Tensor, counts: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Return each member's logits, (cases, members, outputs), and the weights of the slices, (cases, slices).
+
+        Where the plan says so, the mirrored image is judged too, and the mean of both logits counts. Single images and
+        volumes have no weights.
+        """
+        found = []
+        for shown in (inputs, inputs.flip(-1)) if self.flip else (inputs,):
+            activations = self.activate(shown, counts)
+            found += [tail.judge(activations, counts) for tail in self.tails]
+        members = len(self.members)
+        logits = torch.stack([logits for logits, _ in found], dim=1)
+        weights = [each for _, each in found if each is not None]
+        if self.flip:
+            logits = (logits[:, :members] + logits[:, members:]) / 2
+        return logits, torch.stack(weights).mean(dim=0) if weights else None
+
+    def forward(self, inputs: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor:
+        return self.judge(inputs, counts)[0].mean(dim=1)
 
     def train(self, mode: bool = True) -> Network:
         """Set the mode; the frozen front stays in evaluation mode, its batch norm untouched."""
@@ -102,7 +100,7 @@ class Network(nn.Module):
 def build(plan: Plan, members: int | None = None, *, blank: bool = False) -> Network:
     """Build the network of a plan: pretrained (or `blank`, where weights are loaded next), head sized to the outputs.
 
-    Members start as copies of each other; give each its own head with `fresh_head`.
+    Members start as copies of each other; make each its own with `renew`.
 
     Raises
     ------
@@ -110,89 +108,64 @@ def build(plan: Plan, members: int | None = None, *, blank: bool = False) -> Net
         If the weights are not at hand, or the backbone cannot be frozen as the plan says.
     """
     weights = Weights(source="none") if blank else plan.weights.value
-    model = pretrained(
-        plan.backbone.value,
-        weights,
-        num_classes=len(plan.outputs),
-        in_chans=plan.channels.value,
-        drop_rate=plan.dropout.value,
-    ).eval()
-    front, tail = cut(model, plan.frozen.value, channels=plan.channels.value)
+    with _seeded(plan.seed.value):
+        front, tail = cut(_model(plan, weights), plan.frozen.value, shape=probe_shape(plan))
+        tail.pooling = _pooling(plan, tail)
     count = plan.members.value if members is None else members
-    return Network(front, [copy.deepcopy(tail) for _ in range(count)]).eval()
+    return Network(front, [copy.deepcopy(tail) for _ in range(count)], flip=plan.flip_at_test.value).eval()
 
 
-def cut(model: Any, frozen: str, *, channels: int) -> tuple[nn.Module, Tail]:
-    """Cut a timm model into its frozen front and a tail; together they equal the model.
+def renew(tail: Tail, plan: Plan, seed: int) -> None:
+    """Make a member its own: new small weights of the head, and, where nothing is pretrained, of all that it trains.
 
-    Raises
-    ------
-    PlanError
-        If `frozen` names no possible place to cut.
+    A head that starts near 0 answers "undecided" and loses no early epochs.
     """
-    groups = stage_names(model)
-    if groups is not None and not _is_chain(model, [name for group in groups for name in group], channels):
-        groups = None
-    place = frozen_groups(frozen, groups)
-    if place == 0:
-        return nn.Identity(), Tail(model, None, whole=True)
-    if place == -1:
-        front = copy.deepcopy(model)
-        front.reset_classifier(0)
-        _empty(model, _only_in_features(model, channels))
-        return Features(front), Tail(model, None, whole=False)
-    assert groups is not None
-    frozen_names = [name for group in groups[:place] for name in group]
-    front = nn.Sequential(*(copy.deepcopy(model.get_submodule(name)) for name in frozen_names))
-    _empty(model, frozen_names)
-    return front, Tail(model, [name for group in groups[place:] for name in group], whole=True)
-
-
-def fresh_head(tail: Tail, generator: torch.Generator) -> None:
-    """Give a tail's head new small weights; a head that starts near 0 answers "undecided" and loses no early epochs."""
-    classifier = tail.model.get_classifier()
-    with torch.no_grad():
-        for name, parameter in classifier.named_parameters():
+    with _seeded(seed), torch.no_grad():
+        if plan.weights.value.source == "none":
+            other = cut(_model(plan, plan.weights.value), plan.frozen.value, shape=probe_shape(plan))[1]
+            tail.model.load_state_dict(other.model.state_dict())
+        if tail.pooling is not None:
+            fresh = _pooling(plan, tail)
+            assert fresh is not None
+            tail.pooling.load_state_dict(fresh.state_dict())
+            return
+        for name, parameter in tail.model.get_classifier().named_parameters():
             if name.endswith("bias"):
                 parameter.zero_()
             else:
-                parameter.normal_(0.0, 0.01, generator=generator)
+                parameter.normal_(0.0, 0.01)
 
 
-def _is_chain(model: Any, names: list[str], channels: int) -> bool:
-    """Say whether the named modules, one after the other, equal forward_features; proved on one small input."""
-    generator = torch.Generator().manual_seed(0)
-    inputs = torch.rand(1, channels, 64, 64, generator=generator)
-    with torch.inference_mode():
-        try:
-            whole = chained = inputs
-            whole = model.forward_features(inputs)
-            for name in names:
-                chained = model.get_submodule(name)(chained)
-        except (RuntimeError, TypeError, AssertionError):
-            return False
-    return whole.shape == chained.shape and torch.allclose(whole, chained, atol=1e-5)
+def probe_shape(plan: Plan) -> tuple[int, ...]:
+    """Return the shape of what the backbone takes: (channels, H, W), or (channels, slices, H, W) of volumes."""
+    depth = (plan.slices.value,) if plan.dimension.value == "3d" else ()
+    return plan.channels.value, *depth, *plan.size.value
 
 
-def _only_in_features(model: Any, channels: int) -> list[str]:
-    """Return the children that run for the features and not for the head; found by watching which ones are called."""
-    called: set[str] = set()
-    hooks = [
-        child.register_forward_hook(lambda _module, _inputs, _output, name=name: called.add(name))
-        for name, child in model.named_children()
-    ]
-    size = model.default_cfg["input_size"][-1]
-    with torch.inference_mode():
-        features = model.forward_features(torch.zeros(1, channels, size, size))
-        called.clear()
-        model.forward_head(features)
-    for hook in hooks:
-        hook.remove()
-    return [name for name, _ in model.named_children() if name not in called]
+def _model(plan: Plan, weights: Weights) -> Any:
+    settings = {"num_classes": len(plan.outputs), "in_chans": plan.channels.value}
+    if plan.dimension.value == "3d":
+        size = probe_shape(plan)[1:]
+        model = pretrained_volume(plan.backbone.value, weights, size=size, drop_rate=plan.dropout.value, **settings)
+    else:
+        model = pretrained(plan.backbone.value, weights, drop_rate=plan.dropout.value, **settings)
+    if plan.dimension.value == "2.5d" and plan.pooling.value != "mean":
+        model.reset_classifier(0)
+    return model.eval()
 
 
-def _empty(model: Any, names: list[str]) -> None:
-    """Replace modules by nothing, so that a tail neither stores nor trains what the front already holds."""
-    for name in names:
-        parent, _, leaf = name.rpartition(".")
-        setattr(model.get_submodule(parent), leaf, nn.Identity())
+def _pooling(plan: Plan, tail: Tail) -> SlicePooling | None:
+    kind = plan.pooling.value
+    if plan.dimension.value != "2.5d" or kind == "mean":
+        return None
+    # Some heads widen the last features before they classify; timm tells by how much.
+    features = getattr(tail.model, "head_hidden_size", None) or tail.model.num_features
+    return SlicePooling(kind, features, len(plan.outputs), plan.dropout.value)
+
+
+@contextmanager
+def _seeded(seed: int) -> Iterator[None]:
+    """Draw new weights from a seed, and leave the global generator as it was."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        yield

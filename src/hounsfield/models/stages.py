@@ -1,8 +1,9 @@
-"""Cutting a timm backbone into stem, stages and the rest, in one vocabulary for every family.
+"""Cutting a backbone into stem, stages and the rest, in one vocabulary for every family, in 2D (timm) and in 3D.
 
 `frozen` is one of: none | stem | through stage k | all. For a ResNet, stage k is layer k; for a DenseNet it is dense
 block k with its transition; for an EfficientNet it is blocks[k - 1]. What follows the last stage (a final convolution
-or norm) is frozen only with `all`.
+or norm) is frozen only with `all`. The 3D networks of `models.volume` bear the same names as their 2D namesakes, so
+that "through stage 3" freezes the same layers of both.
 """
 
 from __future__ import annotations

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hounsfield.audit import Audit
 from hounsfield.core.bundle import Bundle
-from hounsfield.core.cohort import Cohort
+from hounsfield.core.cohort import PRESENT, Cohort
 from hounsfield.core.plan import Plan
 from hounsfield.errors import HounsfieldError, UsageError
 from hounsfield.pipeline.folder import RunFolder
@@ -49,25 +50,32 @@ def cases(place: Path, paths: bool) -> Listing:
     except HounsfieldError:
         pass  # not predicted yet: the list then has no decisions
     else:
-        best = (
-            predictions.probabilities.max(axis=1)
-            if predictions.probabilities.shape[1] > 1
-            else predictions.probabilities[:, 0]
+        values, task = predictions.probabilities, predictions.task
+        best = values.max(axis=1) if values.shape[1] > 1 else values[:, 0]
+        decided = (
+            [_present(task.labels, states) for states in predictions.decision_states]
+            if task.multi_label
+            else predictions.table["decision"].to_list()
         )
-        told = zip(predictions.table["case"], predictions.table["decision"], best, strict=True)
+        told = zip(predictions.table["case"], decided, best, strict=True)
         known = {case: (decision, f"{value:.3f}") for case, decision, value in told}
     where = _paths(cohort, paths)
     rows = [
         (
             row["case"],
             row["split"] or "",
-            row["label"] or "",
+            row["label"] or _present(cohort.about.labels, row["states"] or ()),
             *known.get(row["case"], ("", "")),
             *([where.get(row["case"], "")] if paths else []),
         )
         for row in cohort.usable.iter_rows(named=True)
     ]
     return ("case", "split", "label", "decision", "probability", *(["path"] if paths else [])), rows
+
+
+def _present(labels: Sequence[str], states: Iterable[int | None]) -> str:
+    """The labels that are present, where a case may have several."""
+    return ", ".join(label for label, state in zip(labels, states, strict=False) if state == PRESENT)
 
 
 def quarantine(place: Path, paths: bool) -> Listing:

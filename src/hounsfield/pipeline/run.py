@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -31,17 +32,19 @@ def run_all(
 ) -> RunFolder:
     """Scan, audit, plan, train, predict, explain, export, evaluate and report.
 
-    An export that is refused does not stop the report, which then says why.
+    A budget of the plan covers all of these, but not the other centres. An export that is refused does not stop the
+    report, which then says why.
 
     Raises
     ------
     HounsfieldError
         For whatever a stage cannot do; see there.
     """
+    started = time.monotonic()
     run = RunFolder(out)
     stages.scan_stage(run, options, machine, anew=False)
     stages.audit_stage(run, machine, options.splitting.seed)
-    stages.plan_stage(run, plan, machine, anew=False)
+    stages.plan_stage(run, plan, machine, anew=False, started=started)
     stages.train_stage(run, machine)
     if Cohort.load(run.path).part("test").height:
         stages.predict_stage(run, machine)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,14 @@ from hounsfield.core.plan import Plan
 from hounsfield.core.predictions import Predictions
 from hounsfield.errors import UsageError
 from hounsfield.evaluate import Evaluation
-from hounsfield.explain import explain, most_confident, panel_facts, write_panels
+from hounsfield.explain import choices_of, explain, most_confident, panel_facts, write_panels
 from hounsfield.export import Parity, export
 from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.reporter import SILENT, Reporter
-from hounsfield.plan import make_plan
+from hounsfield.plan import Budget, make_plan
 from hounsfield.predict import bundle_at, predict
 from hounsfield.report import write_datasheet, write_report
-from hounsfield.train import train
+from hounsfield.train import Listeners, train
 
 # What is only to be predicted is not looked at: its pixels are decoded once, for the prediction.
 UNSEEN = Looking(pixels=False)
@@ -53,24 +53,35 @@ class ScanOptions:
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """What the user decided before the planner did."""
+    """What the user decided before the planner did.
+
+    Attributes
+    ----------
+    side_free, loss, decisions, trials:
+        As for `make_plan`.
+    budget:
+        Seconds that the command may take, if there is a limit.
+    """
 
     side_free: bool = False
     loss: str = "cross-entropy"
     decisions: Mapping[str, Any] = field(default_factory=dict)
+    budget: float | None = None
+    trials: bool = False
 
     @property
     def digest(self) -> str:
-        return digest({"side_free": self.side_free, "loss": self.loss, "decisions": dict(self.decisions)})
+        return digest(asdict(self) | {"decisions": dict(self.decisions)})
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it runs: device, worker processes (None: one per core), and who hears of it."""
+    """Where it runs: device, worker processes (None: one per core), and who hears of it: a reporter, and MLflow if named."""
 
     device: str = "auto"
     workers: int | None = None
     reporter: Reporter = SILENT
+    mlflow: str | None = None
 
 
 def scan_stage(run: RunFolder, options: ScanOptions, machine: Machine, *, anew: bool = True) -> Cohort:
@@ -118,8 +129,13 @@ def audit_stage(run: RunFolder, machine: Machine, seed: int = 0, *, anew: bool =
     return found
 
 
-def plan_stage(run: RunFolder, options: PlanOptions, machine: Machine, *, anew: bool = True) -> Plan:
-    """Plan; with `anew` false, keep a plan.yaml of this cohort (perhaps edited), unless options ask for another."""
+def plan_stage(
+    run: RunFolder, options: PlanOptions, machine: Machine, *, anew: bool = True, started: float | None = None
+) -> Plan:
+    """Plan; with `anew` false, keep a plan.yaml of this cohort (perhaps edited), unless options ask for another.
+
+    `started` is when the whole run began (`time.monotonic()`), whose budget then covers all its stages.
+    """
     machine.reporter.stage("plan")
     cohort = Cohort.load(run.path)
     if not anew and run.plan.exists():
@@ -135,11 +151,15 @@ def plan_stage(run: RunFolder, options: PlanOptions, machine: Machine, *, anew: 
             workers=machine.workers,
             device=machine.device,
             decisions=options.decisions,
+            budget=None if options.budget is None else Budget(options.budget, started),
+            trials=options.trials,
+            place=run.path,
+            say=machine.reporter.say,
         )
     plan.save(run.plan)
     run.remember("plan", options.digest)
     machine.reporter.say(str(plan))
-    for name in ("windows", "size", "augmentation", "frozen", "loss", "cost"):
+    for name in ("windows", "dimension", "size", "augmentation", "frozen", "loss", "limits", "cost"):
         machine.reporter.say(f"  {name}: {plan.decisions[name].reason}")
     return plan
 
@@ -165,8 +185,10 @@ def train_stage(run: RunFolder, machine: Machine, *, anew: bool = False) -> Bund
 
     with run.timed("train"):
         result = train(
-            cohort, plan, run.path, device=machine.device, workers=machine.workers, progress=progress,
-            news=lambda member, news: reporter.epoch(member, plan.members.value, news),
+            cohort, plan, run.path, device=machine.device, workers=machine.workers,
+            listeners=Listeners(
+                progress, lambda member, news: reporter.epoch(member, plan.members.value, news), reporter.say, machine.mlflow
+            ),
         )  # fmt: skip
     _keep_cohort(run, cohort, result.cohort, reporter)
     if result.out_of_fold is not None:
@@ -174,15 +196,15 @@ def train_stage(run: RunFolder, machine: Machine, *, anew: bool = False) -> Bund
         reporter.say(f"{result.out_of_fold}")
     reporter.say(str(result.bundle))
     calibration = result.bundle.calibration
-    cut = (
-        ""
-        if calibration.threshold is None
-        else f", threshold {calibration.threshold:.3f} ({calibration.operating_point})"
-    )
+    cut = ""
+    if calibration.threshold is not None:
+        cut = f", threshold {calibration.threshold:.3f} ({calibration.operating_point})"
+    elif calibration.thresholds is not None:
+        cut = f", a threshold for each label ({calibration.operating_point})"
+    warmth = [calibration.temperature] if calibration.temperatures is None else calibration.temperatures
+    told = ", ".join(f"{value:.2f}" for value in warmth)
     note = f"; {calibration.note}" if calibration.note else ""
-    reporter.say(
-        f"  temperature {calibration.temperature:.2f}{cut}, fitted on {calibration.fitted_on} ({calibration.cases} cases){note}"
-    )
+    reporter.say(f"  temperature {told}{cut}, fitted on {calibration.fitted_on} ({calibration.cases} cases){note}")
     return result.bundle
 
 
@@ -219,8 +241,8 @@ def predict_folder(
     if out.suffix not in (".parquet", ".csv"):
         raise UsageError(f"predictions are written as .parquet or .csv, not {out.suffix!r}", where=out)
     cohort = scan_for_prediction(
-        images, bundle.labels, bundle.positive, labelling, looking=looking, key_file=key_file, workers=machine.workers,
-        progress=machine.reporter.bar,
+        images, bundle.labels, bundle.positive, labelling, multi_label=_several(bundle), looking=looking,
+        key_file=key_file, workers=machine.workers, progress=machine.reporter.bar,
     )  # fmt: skip
     predictions, after = predict(
         bundle,
@@ -233,8 +255,7 @@ def predict_folder(
     if out.suffix == ".parquet":
         predictions.save(out)
     else:
-        with files.replacing(out) as partial:
-            predictions.table.write_csv(partial)
+        predictions.write_csv(out)
     machine.reporter.say(f"{predictions}")
     for item, kind, _, reason in after.quarantine.iter_rows():
         machine.reporter.say(f"  not predicted: {kind} {item}: {reason}")
@@ -251,11 +272,11 @@ def external_stage(
         raise UsageError(f"{name!r} cannot name a centre", fix="Use letters, digits, - and _.")
     bundle = Bundle.load(run.bundle)
     own = _own_table(images)
-    table = Labelling(table=own, patient_pattern=labelling.patient_pattern) if own else labelling
+    table = replace(labelling, table=own, key=None, label=(), positive=None) if own else labelling
     with run.timed(f"external-{name}"):
         cohort = scan_for_prediction(
-            images, bundle.labels, bundle.positive, table, stated=Stated(site=name), looking=looking, key_file=key_file,
-            run=run.external(name), workers=machine.workers, progress=machine.reporter.bar,
+            images, bundle.labels, bundle.positive, table, multi_label=_several(bundle), stated=Stated(site=name),
+            looking=looking, key_file=key_file, run=run.external(name), workers=machine.workers, progress=machine.reporter.bar,
             say=machine.reporter.say,
         )  # fmt: skip
         predictions, after = predict(
@@ -274,19 +295,8 @@ def explain_stage(run: RunFolder, machine: Machine, cases: Mapping[str, str | No
     machine.reporter.stage("explain")
     bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
     predictions = main_predictions(run)
-    decided = dict(predictions.table.select("case", "decision").iter_rows())
-    if cases is None:
-        chosen = most_confident(predictions)
-    else:
-        truth = dict(predictions.table.select("case", "truth").iter_rows())
-        strange = [case for case in cases if case not in decided]
-        if strange:
-            raise UsageError(
-                f"{strange[0]} has no prediction in {predictions.task.name}",
-                fix="List cases with: hounsfield show RUN --cases",
-            )
-        chosen = [(case, "right" if truth[case] == decided[case] else "wrong") for case in cases]
-    targets = {case: (cases or {}).get(case) or decided[case] for case, _ in chosen}
+    chosen = most_confident(predictions) if cases is None else choices_of(predictions, cases)
+    targets = {one.case: one.target for one in chosen}
     with run.timed("explain"):
         found = explain(
             bundle,
@@ -335,6 +345,11 @@ def main_predictions(run: RunFolder) -> Predictions:
     """Return the run's own predictions: of the test part, or else out of fold."""
     name = next((name for name in ("test", "folds") if run.predictions(name).exists()), "test")
     return Predictions.load(run.predictions(name))
+
+
+def _several(bundle: Bundle) -> bool:
+    """Whether a case may have several labels."""
+    return bundle.plan.task.value == "multilabel"
 
 
 def _predicted_before(path: Path, bundle: Bundle) -> Predictions | None:

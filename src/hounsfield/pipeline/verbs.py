@@ -25,11 +25,12 @@ from hounsfield.pipeline.doctor import Finding
 from hounsfield.pipeline.doctor import doctor as look
 from hounsfield.pipeline.run import External, run_all
 from hounsfield.pipeline.stages import UNSEEN, Machine, PlanOptions, ScanOptions
-from hounsfield.plan import make_plan
+from hounsfield.plan import Budget, make_plan, seconds_of_text
 from hounsfield.predict import predict as predict_part
 from hounsfield.read import Series, Source, read_image
 from hounsfield.read import read_series as read_volumes
 from hounsfield.report import write_datasheet, write_report
+from hounsfield.train import Listeners
 from hounsfield.train import train as train_bundle
 
 Place = str | Path
@@ -96,18 +97,35 @@ def audit(cohort: Cohort | Place, *, out: Place | None = None, seed: int = 0) ->
 
 
 def plan(
-    cohort: Cohort, *, out: Place | None = None, side_free: bool = False, loss: str = "cross-entropy", **decisions: Any
+    cohort: Cohort,
+    *,
+    out: Place | None = None,
+    side_free: bool = False,
+    loss: str = "cross-entropy",
+    budget: str | float | None = None,
+    trials: bool = False,
+    **decisions: Any,
 ) -> Plan:
-    """Plan a run; `decisions` are taken as given (`backbone="resnet50"`). `out` is the run folder to write plan.yaml in."""
-    made = make_plan(cohort, side_free=side_free, loss=loss, decisions=decisions)
+    """Plan a run; `decisions` are taken as given (`backbone="resnet50"`). `out` is the run folder to write plan.yaml in.
+
+    `budget` ("10m", "90s", or minutes) is the time that training and prediction may take; `trials` tries resolution,
+    depth of freezing and regularisation first.
+    """
+    made = make_plan(
+        cohort, side_free=side_free, loss=loss, decisions=decisions, trials=trials, place=_path(out),
+        budget=None if budget is None else Budget(seconds_of_text(budget)),
+    )  # fmt: skip
     if out is not None:
         made.save(Path(out) / "plan.yaml")
     return made
 
 
-def train(cohort: Cohort, plan: Plan, out: Place, *, device: str = "auto") -> Bundle:
-    """Train in the run folder `out` and return the sealed bundle; out-of-fold predictions, if any, are written there."""
-    result = train_bundle(cohort, plan, Path(out), device=device)
+def train(cohort: Cohort, plan: Plan, out: Place, *, device: str = "auto", mlflow: str | None = None) -> Bundle:
+    """Train in the run folder `out` and return the sealed bundle; out-of-fold predictions, if any, are written there.
+
+    `mlflow` is a tracking URI or a folder, to which the members' metrics go too.
+    """
+    result = train_bundle(cohort, plan, Path(out), device=device, listeners=Listeners(mlflow=mlflow))
     if result.out_of_fold is not None:
         result.out_of_fold.save(Path(out) / "predictions" / "folds.parquet")
     return result.bundle
@@ -118,7 +136,13 @@ def predict(bundle: Bundle, images: Cohort | Place, part: str = "test", *, devic
     cohort = (
         images
         if isinstance(images, Cohort)
-        else scan_for_prediction(Path(images), bundle.labels, bundle.positive, looking=UNSEEN)
+        else scan_for_prediction(
+            Path(images),
+            bundle.labels,
+            bundle.positive,
+            multi_label=bundle.plan.task.value == "multilabel",
+            looking=UNSEEN,
+        )
     )
     return predict_part(bundle, cohort, part, device=device)[0]
 
@@ -171,10 +195,15 @@ def run(
     key_file: Place | None = None,
     side_free: bool = False,
     loss: str = "cross-entropy",
+    budget: str | float | None = None,
+    trials: bool = False,
     device: str = "auto",
     **decisions: Any,
 ) -> Path:
-    """Do everything in order and return the path of the report; `external` maps a centre's name to its folder."""
+    """Do everything in order and return the path of the report; `external` maps a centre's name to its folder.
+
+    `budget` ("10m", "90s", or minutes) is the time that all of it may take; `trials` as for `plan`.
+    """
     labelling = Labelling(_path(labels), key, _names(label), positive, uncertain, blank, patient_pattern)
     externals = {name: External(Path(place), labelling) for name, place in (external or {}).items()}
     options = ScanOptions(
@@ -187,7 +216,9 @@ def run(
     )
     if seed:
         decisions.setdefault("seed", seed)
-    return run_all(Path(out), options, PlanOptions(side_free, loss, decisions), Machine(device), externals).report
+    seconds = None if budget is None else seconds_of_text(budget)
+    planning = PlanOptions(side_free, loss, decisions, seconds, trials)
+    return run_all(Path(out), options, planning, Machine(device), externals).report
 
 
 def demo(out: Place = "runs/demo", *, device: str = "auto") -> Path:

@@ -9,8 +9,7 @@ import numpy as np
 import torch
 
 from hounsfield.errors import HounsfieldError
-from hounsfield.models import Network
-from hounsfield.models.device import laid_out
+from hounsfield.models import Network, stacked
 from hounsfield.prepare import CaseFiles, Preparation, case_array, network_input
 from hounsfield.read import each
 
@@ -20,9 +19,14 @@ TOGETHER = 32
 
 @dataclass
 class Scored:
-    """Logits of every case that could be read, (members, outputs) each, and the reasons of the others."""
+    """What was found of every case that could be read, and the reasons of the others.
+
+    `logits` are (members, outputs) per case. `weights` are (slices,) per case: how much each slice counted, the mean of the
+    members; empty for single images and for volumes.
+    """
 
     logits: dict[str, np.ndarray] = field(default_factory=dict)
+    weights: dict[str, np.ndarray] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
 
 
@@ -35,7 +39,7 @@ def score(
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> Scored:
-    """Return the logits of each member for each case; a case's logit is the mean over its slices."""
+    """Return the logits of each member for each case."""
     result = Scored()
     waiting: list[tuple[str, np.ndarray]] = []
     room = max(1, TOGETHER // preparation.slices)
@@ -53,14 +57,22 @@ def score(
     return result
 
 
-def member_logits(network: Network, stored: np.ndarray, preparation: Preparation, device: torch.device) -> np.ndarray:
-    """Return (cases, members, outputs) float64 for (cases, slices, channels, H, W) values in [0, 1]."""
-    cases, slices = stored.shape[:2]
-    inputs = torch.from_numpy(network_input(stored.reshape(-1, *stored.shape[2:]), preparation.recipe))
+def member_logits(
+    network: Network, cases: Sequence[np.ndarray], preparation: Preparation, device: torch.device
+) -> np.ndarray:
+    """Return (cases, members, outputs) float64 for cases of (slices, channels, H, W) values in [0, 1]."""
+    return _judged(network, cases, preparation, device)[0]
+
+
+def _judged(
+    network: Network, cases: Sequence[np.ndarray], preparation: Preparation, device: torch.device
+) -> tuple[np.ndarray, list[np.ndarray]]:
+    inputs, counts = stacked([network_input(case, preparation.recipe) for case in cases])
+    inputs, counts = inputs.to(device), None if counts is None else counts.to(device)
     with torch.inference_mode():
-        activation = network.front(laid_out(inputs.to(device)))
-        logits = torch.stack([member(activation) for member in network.members], dim=1)
-    return logits.view(cases, slices, *logits.shape[1:]).double().mean(dim=1).cpu().numpy()
+        logits, weights = network.judge(inputs, counts)
+    each = [] if weights is None else [row[: len(case)].cpu().numpy() for row, case in zip(weights, cases, strict=True)]
+    return logits.double().cpu().numpy(), each
 
 
 def _read_case(job: tuple[CaseFiles, Preparation]) -> np.ndarray:
@@ -76,6 +88,7 @@ def _flush(
 ) -> None:
     if not waiting:
         return
-    logits = member_logits(network, np.stack([values for _, values in waiting]), preparation, device)
+    logits, weights = _judged(network, [values for _, values in waiting], preparation, device)
     result.logits |= {name: logits[row] for row, (name, _) in enumerate(waiting)}
+    result.weights |= {name: row for (name, _), row in zip(waiting, weights, strict=False)}
     waiting.clear()

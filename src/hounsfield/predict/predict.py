@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
 from hounsfield.core.bundle import Bundle, Calibration
-from hounsfield.core.cohort import Cohort
+from hounsfield.core.cohort import ABSENT, PRESENT, Cohort
 from hounsfield.core.plan import Plan
 from hounsfield.core.predictions import FIXED, Predictions, Task
 from hounsfield.errors import UsageError
@@ -17,7 +17,7 @@ from hounsfield.measure import probabilities
 from hounsfield.models import Network, build
 from hounsfield.models.device import choose_device
 from hounsfield.predict.engine import score
-from hounsfield.prepare import CaseFiles, Preparation, case_files
+from hounsfield.prepare import CaseFiles, Preparation, case_files, preparation_from
 
 
 def load_network(bundle: Bundle, device: str = "auto") -> Network:
@@ -33,8 +33,7 @@ def load_network(bundle: Bundle, device: str = "auto") -> Network:
 
 def preparation_of(bundle: Bundle) -> Preparation:
     """Return what turns a case into the network's input, as the bundle has it."""
-    plan = bundle.plan
-    return Preparation(plan.conditioning.value, plan.slices.value, bundle.recipe, tuple(plan.clean.value))
+    return preparation_from(bundle.plan, bundle.recipe)
 
 
 def predict(
@@ -56,13 +55,14 @@ def predict(
     Raises
     ------
     UsageError
-        If the part has no cases, or none of them can be read.
+        If the part has no cases, or none of them can be read; or cases may have several labels here and one there.
     """
     table = cohort.part(part)
     if table.height == 0:
         raise UsageError(
             f"the cohort has no usable cases in its {part} part", fix=f"Parts: {', '.join(cohort.parts) or 'none'}."
         )
+    _knows(bundle, cohort)
     network = load_network(bundle, device)
     scored = score(
         network,
@@ -77,16 +77,47 @@ def predict(
     if rows.height == 0:
         raise UsageError(f"none of the {table.height} cases can be read: {sorted(set(scored.refused.values()))[0]}")
     logits = np.stack([scored.logits[case].mean(axis=0) for case in rows["case"]])
-    return tabulate(rows, logits, bundle.plan, bundle.calibration, bundle.core_digest, name or part), cohort
+    made = tabulate(rows, logits, bundle.plan, bundle.calibration, bundle.core_digest, name or part)
+    return with_slice_weights(made, scored.weights), cohort
+
+
+def with_slice_weights(predictions: Predictions, weights: Mapping[str, np.ndarray]) -> Predictions:
+    """Add how much each slice counted in its case: `slice_weights`, in the order in which the network saw the slices.
+
+    `weights` are those of `Scored`; where it has none (single images, volumes) nothing is added.
+    """
+    if not weights:
+        return predictions
+    rows = [weights[case].tolist() if case in weights else None for case in predictions.table["case"]]
+    return Predictions(
+        predictions.table.with_columns(pl.Series("slice_weights", rows, pl.List(pl.Float64))), predictions.task
+    )
+
+
+def _knows(bundle: Bundle, cohort: Cohort) -> None:
+    """Refuse a cohort whose states are not those of the bundle's labels, in their order: columns would be mixed up."""
+    several, about = bundle.plan.task.value == "multilabel", cohort.about
+    if several != about.multi_label or (several and about.labels != bundle.labels):
+        there = f"has the labels {', '.join(about.labels)}" + (", any number per case" if about.multi_label else "")
+        here = f"knows {', '.join(bundle.labels)}" + (", any number per case" if several else "")
+        raise UsageError(f"the cohort {there}, and the bundle {here}", fix="Scan the images with labels of this kind.")
 
 
 def files_of(cohort: Cohort, table: pl.DataFrame) -> list[CaseFiles]:
-    """Return the files of the cases of a table, in its order."""
-    keys = [key for row in table["files"].to_list() for key in row]
+    """Return the files of the cases of a table, in its order, with their regions of interest."""
+    keys = [*(key for row in table["files"].to_list() for key in row), *table["mask"].drop_nulls().to_list()]
     found = dict(zip(keys, cohort.locate(keys), strict=True))
+    columns = ("case", "files", "frames", "stacks", "region", "mask")
     return [
-        case_files([found[key] for key in files], frames, case)
-        for case, files, frames in table.select("case", "files", "frames").iter_rows()
+        case_files(
+            [found[key] for key in files],
+            frames,
+            case,
+            stacks=stacks,
+            interest=region,
+            mask=found[mask] if mask else None,
+        )
+        for case, files, frames, stacks, region, mask in table.select(columns).iter_rows()
     ]
 
 
@@ -100,30 +131,40 @@ def tabulate(
 ) -> Predictions:
     """Make Predictions from a cohort's rows and their (cases, outputs) logits.
 
-    `calibration` is one for all, or one per row where predictions are out of fold.
+    `calibration` is one for all, or one per row where predictions are out of fold. Where a case may have several labels the
+    truth comes from `rows["states"]`, in the order of the plan's labels.
     """
     each = [calibration] * rows.height if isinstance(calibration, Calibration) else list(calibration)
-    values = np.concatenate([
-        probabilities(logits[row : row + 1], temperature=one.temperature, offsets=one.offsets) for row, one in enumerate(each)
-    ])  # fmt: skip
-    labels = plan.labels.value
-    chosen = [decide(values[row], labels, one.threshold) for row, one in enumerate(each)]
+    values = np.concatenate([calibrated(logits[row : row + 1], plan, one) for row, one in enumerate(each)])
+    labels, several = plan.labels.value, plan.task.value == "multilabel"
     task = Task(
-        labels=labels, positive=plan.positive.value, threshold=each[0].threshold, operating_point=each[0].operating_point,
-        bundle=bundle, name=name,
+        labels=labels, positive=plan.positive.value, multi_label=several, threshold=each[0].threshold,
+        thresholds=each[0].thresholds, operating_point=each[0].operating_point, bundle=bundle, name=name,
     )  # fmt: skip
     columns: Mapping[str, object] = {
         **{column: rows[column] for column in ("case", "patient", "split", "site", "scanner", "sex", "age_band")},
-        "truth": rows["label"], "decision": chosen, "abstention": [None] * rows.height,
         # Predictions of a cohort that was divided several times are means over several folds.
         "fold": [folds[0] if folds is not None and len(folds) == 1 else None for folds in rows["folds"]],
+        **dict.fromkeys(("truth", "decision", "abstention"), [None] * rows.height),
     }  # fmt: skip
+    if not several:
+        chosen = [decide(values[row], labels, one.threshold) for row, one in enumerate(each)]
+        columns = {**columns, "truth": rows["label"], "decision": chosen}
     table = pl.DataFrame(columns, schema_overrides=FIXED).select(list(FIXED))
     for place, output in enumerate(plan.outputs):
         table = table.with_columns(
             pl.Series(f"logit:{output}", logits[:, place]), pl.Series(f"probability:{output}", values[:, place])
         )
+    if several:
+        states = [decide_each(values[row], one.thresholds) for row, one in enumerate(each)]
+        table = table.with_columns(*_states("truth", labels, rows["states"]), *_states("decision", labels, states))
     return Predictions(table, task)
+
+
+def calibrated(logits: np.ndarray, plan: Plan, calibration: Calibration) -> np.ndarray:
+    """Return the probabilities (cases, outputs) of logits (cases, outputs), by the link of the plan's task."""
+    several = plan.task.value == "multilabel"
+    return probabilities(logits, multi_label=several, temperature=calibration.divisors, offsets=calibration.offsets)
 
 
 def decide(probability: np.ndarray, labels: Sequence[str], threshold: float | None) -> str:
@@ -131,6 +172,22 @@ def decide(probability: np.ndarray, labels: Sequence[str], threshold: float | No
     if len(probability) == 1:
         return labels[int(probability[0] >= (0.5 if threshold is None else threshold))]
     return labels[int(probability.argmax())]
+
+
+def decide_each(probability: np.ndarray, thresholds: Sequence[float] | None) -> list[int]:
+    """Return 1 (present) or 0 for each label of a case that may have several, each by its own threshold."""
+    cuts = [0.5] * len(probability) if thresholds is None else thresholds
+    return [int(value >= cut) for value, cut in zip(probability, cuts, strict=True)]
+
+
+def _states(kind: str, labels: Sequence[str], states: Iterable[Sequence[int | None] | None]) -> list[pl.Series]:
+    """One column per label; a state that is uncertain, or of a case without any, is null."""
+    rows = [[None] * len(labels) if row is None else row for row in states]
+    columns = zip(*rows, strict=True) if rows else [()] * len(labels)
+    return [
+        pl.Series(f"{kind}:{name}", [state if state in (PRESENT, ABSENT) else None for state in column], pl.Int8)
+        for name, column in zip(labels, columns, strict=True)
+    ]
 
 
 def bundle_at(place: Path) -> Bundle:

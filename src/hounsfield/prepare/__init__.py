@@ -2,12 +2,14 @@
 
 from hounsfield.prepare.case import CaseFiles, Preparation, case_array, case_files, conditioned_frames, network_input
 from hounsfield.prepare.conditioning import RULES, condition, describe
-from hounsfield.prepare.recipe import recipe_of, stored_channels
+from hounsfield.prepare.recipe import preparation_from, recipe_of, stored_channels
+from hounsfield.prepare.region import region_box
 from hounsfield.prepare.steps import apply, apply_steps, apply_stored, fitted_size, resize_operator
 from hounsfield.prepare.store import Store, fill
+from hounsfield.prepare.volume import Grid, grid_of, on_grid, resampled
 
 __all__ = [
-    "RULES", "CaseFiles", "Preparation", "Store", "apply", "apply_steps", "apply_stored", "case_array", "case_files",
-    "condition", "conditioned_frames", "describe", "fill", "fitted_size", "network_input", "recipe_of",
-    "resize_operator", "stored_channels",
+    "RULES", "CaseFiles", "Grid", "Preparation", "Store", "apply", "apply_steps", "apply_stored", "case_array",
+    "case_files", "condition", "conditioned_frames", "describe", "fill", "fitted_size", "grid_of", "network_input",
+    "on_grid", "preparation_from", "recipe_of", "region_box", "resampled", "resize_operator", "stored_channels",
 ]  # fmt: skip

@@ -32,7 +32,8 @@ class Store:
     Attributes
     ----------
     folder:
-        Where images.npy (cases, slices, channels, H, W; uint16) lies.
+        Where images.npy (cases, slices, channels, H, W; uint16) lies, and counts.npy (cases,): how many of the slices are
+        real. The others were never written, and take no room on most disks.
     cases:
         Case names in the order of the array.
     refused:
@@ -53,8 +54,9 @@ class Store:
         return np.array([place[case] for case in cases], dtype=np.int64)
 
     def read(self, row: int) -> np.ndarray:
-        """Return one case as (slices, channels, H, W) float32 in [0, 1]."""
-        return _open(str(self.folder / "images.npy"), "r")[row].astype(np.float32) / np.float32(SCALE)
+        """Return one case as (slices, channels, H, W) float32 in [0, 1], its real slices alone."""
+        count = int(_open(str(self.folder / "counts.npy"), "r")[row])
+        return _open(str(self.folder / "images.npy"), "r")[row, :count].astype(np.float32) / np.float32(SCALE)
 
 
 def fill(
@@ -99,9 +101,11 @@ def fill(
 
 def _name(cases: Sequence[CaseFiles], preparation: Preparation, shape: tuple[int, ...]) -> str:
     sources = [[_signature(source.path), source.member] for case in cases for source in case.sources]
-    steps = [step.model_dump(mode="json") for step in preparation.recipe.stored]
-    done = [preparation.conditioning, list(preparation.clean), steps]
-    return digest({"sources": sources, "names": [case.case for case in cases], "done": done, "shape": shape})[:16]
+    masks = [None if case.mask is None else [_signature(case.mask.path), case.mask.member] for case in cases]
+    return digest({
+        "sources": sources, "names": [case.case for case in cases], "stacks": [case.stacks for case in cases],
+        "interest": [case.interest for case in cases], "masks": masks, "done": preparation.content, "shape": shape,
+    })[:16]  # fmt: skip
 
 
 def _signature(path: Path) -> list[object]:
@@ -123,6 +127,7 @@ def _create(home: Path, shape: tuple[int, ...]) -> np.memmap:
             )  # fmt: skip
         files.make_folder(home)
         np.lib.format.open_memmap(home / "images.npy", mode="w+", dtype=np.uint16, shape=shape).flush()
+        np.lib.format.open_memmap(home / "counts.npy", mode="w+", dtype=np.uint16, shape=shape[:1]).flush()
         np.lib.format.open_memmap(home / "state.npy", mode="w+", dtype=np.uint8, shape=shape[:1]).flush()
     return np.lib.format.open_memmap(home / "state.npy", mode="r+")
 
@@ -135,4 +140,5 @@ def _open(path: str, mode: str) -> np.memmap:
 def _fill_one(job: tuple[str, int, CaseFiles, Preparation]) -> None:
     home, row, case, preparation = job
     values = case_array(case, preparation)
-    _open(f"{home}/images.npy", "r+")[row] = np.rint(values * np.float32(SCALE)).astype(np.uint16)
+    _open(f"{home}/images.npy", "r+")[row, : len(values)] = np.rint(values * np.float32(SCALE)).astype(np.uint16)
+    _open(f"{home}/counts.npy", "r+")[row] = len(values)

@@ -18,6 +18,8 @@ from hounsfield.report.words import scrubbed, slug
 SCHEMA_VERSION = 1
 _MEASURES = ("part", "class", "measure", "value", "low", "high", "method", "n", "skipped", "note")
 
+_CELLS = ("true negative", "false positive", "false negative", "true positive")
+
 
 def write_report(run: Path, *, resamples: int = 2000, seed: int = 0) -> Path:
     """Write RUN/report/index.html, report.json, measures.csv and confusion_<part>.csv, and return the page's path.
@@ -34,7 +36,7 @@ def write_report(run: Path, *, resamples: int = 2000, seed: int = 0) -> Path:
     judged = {
         name: evaluate(predictions, resamples=resamples, seed=seed)
         for name, predictions in found.judged.items()
-        if (predictions.truth >= 0).any()
+        if predictions.known.any()
     }
     main = next((name for name in ("test", "folds") if name in judged), None)
     drops = (
@@ -85,6 +87,10 @@ def _measures_csv(judged: dict[str, Evaluation]) -> str:
 def _confusion_csv(evaluation: Evaluation) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
+    if evaluation.multi_label:
+        writer.writerow(["label", *_CELLS])
+        writer.writerows([label, *rows[0], *rows[1]] for label, rows in evaluation.confusions.items())
+        return text.getvalue()
     writer.writerow(["truth \\ decision", *evaluation.labels])
     writer.writerows([label, *counts] for label, counts in zip(evaluation.labels, evaluation.confusion, strict=True))
     return text.getvalue()

@@ -11,10 +11,11 @@ from matplotlib.axes import Axes
 from matplotlib.ticker import MaxNLocator
 
 from hounsfield.evaluate import Evaluation
+from hounsfield.measure import Estimate
 from hounsfield.report.drawing import BLUE, COLOURS, FAINT, INK, draw, square
 from hounsfield.report.words import part_title
 
-_MOST_LINES = 8
+MOST_LINES = 8
 _BROAD = (4.4, 3.0)
 
 
@@ -35,17 +36,21 @@ def roc(name: str, evaluation: Evaluation) -> Markup | None:
                     band["false_positive_rate"], band["low"], band["high"], color=colour, alpha=0.15, linewidth=0
                 )
             axes.plot(points["false_positive_rate"], points["sensitivity"], color=colour, label=label)
-        _operating_point(axes, evaluation)
+            if label in evaluation.thresholds:
+                _dot(axes, evaluation.per_class[label], colour)
+        if evaluation.threshold is not None:
+            _dot(axes, evaluation.estimates, INK, label="operating point")
         if len(shown) > 1 or axes.get_legend_handles_labels()[1][1:]:
             axes.legend(loc="lower right")
 
     return draw(f"roc-{name}", paint, f"ROC curve, area {area}, of {evaluation.cases} cases.")
 
 
-def _operating_point(axes: Axes, evaluation: Evaluation) -> None:
-    sensitivity, specificity = evaluation.estimates["sensitivity"].value, evaluation.estimates["specificity"].value
-    if evaluation.threshold is not None and sensitivity is not None and specificity is not None:
-        axes.plot([1 - specificity], [sensitivity], "o", color=INK, markersize=6, label="operating point", zorder=5)
+def _dot(axes: Axes, found: Mapping[str, Estimate], colour: str, label: str | None = None) -> None:
+    """Mark the operating point."""
+    sensitivity, specificity = found["sensitivity"].value, found["specificity"].value
+    if sensitivity is not None and specificity is not None:
+        axes.plot([1 - specificity], [sensitivity], "o", color=colour, markersize=6, label=label, zorder=5)
 
 
 def precision_recall(name: str, evaluation: Evaluation) -> Markup | None:
@@ -71,6 +76,8 @@ def precision_recall(name: str, evaluation: Evaluation) -> Markup | None:
 def reliability(name: str, evaluation: Evaluation) -> Markup | None:
     """Observed share against predicted probability, with counts, for the positive or for each class."""
     shown = _with(evaluation, "reliability")
+    if not shown:
+        return None
     single = len(shown) == 1
 
     def paint(axes: Axes) -> None:
@@ -105,9 +112,7 @@ def centres(evaluations: Mapping[str, Evaluation]) -> Markup | None:
             label = f"{part_title(name)} ({area:.2f})"
             axes.plot(points["false_positive_rate"], points["sensitivity"], color=colour, label=label)
             if item.threshold is not None:
-                sensitivity, specificity = item.estimates["sensitivity"].value, item.estimates["specificity"].value
-                if sensitivity is not None and specificity is not None:
-                    axes.plot([1 - specificity], [sensitivity], "o", color=colour, markersize=6, zorder=5)
+                _dot(axes, item.estimates, colour)
         axes.legend(loc="lower right")
 
     return draw("centres", paint, f"ROC curves of {', '.join(part_title(name) for name in shown)}.")
@@ -150,7 +155,7 @@ def losses(history: pl.DataFrame) -> Markup:
 def _epochs(axes: Axes, history: pl.DataFrame, label: str) -> None:
     axes.set(xlabel="Epoch", ylabel=label)
     axes.xaxis.set_major_locator(MaxNLocator(integer=True, nbins=8))
-    if 1 < history["member"].n_unique() <= _MOST_LINES:
+    if 1 < history["member"].n_unique() <= MOST_LINES:
         axes.legend(loc="best")
 
 
@@ -161,10 +166,10 @@ def _members(history: pl.DataFrame) -> list[tuple[str, pl.DataFrame]]:
 
 def _colours(history: pl.DataFrame) -> list[str]:
     count = history["member"].n_unique()
-    return [COLOURS[place] for place in range(count)] if count <= _MOST_LINES else [BLUE] * count
+    return [COLOURS[place] for place in range(count)] if count <= MOST_LINES else [BLUE] * count
 
 
 def _with(evaluation: Evaluation, kind: str) -> dict[str, dict[str, list[float]]]:
     """Label → points, of at most eight labels: more lines than that cannot be told apart."""
     found = {label: points[kind] for label, points in evaluation.curves.items() if kind in points}
-    return dict(list(found.items())[:_MOST_LINES])
+    return dict(list(found.items())[:MOST_LINES])

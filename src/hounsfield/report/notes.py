@@ -43,11 +43,12 @@ def verdict(found: Found, evaluation: Evaluation | None, modalities: Sequence[st
     labels = found.plan.labels.value
     kind = f"{listing(list(modalities))} images" if modalities else "medical images"
     positive = found.plan.positive.value
-    task = (
-        f"tells {positive} from {listing([x for x in labels if x != positive])}"
-        if positive
-        else f"sorts into {listing(labels)}"
-    )
+    if positive:
+        task = f"tells {positive} from {listing([x for x in labels if x != positive])}"
+    elif found.plan.task.value == "multilabel":
+        task = f"says of {listing(labels)} whether {'each' if len(labels) > 1 else 'it'} is present"
+    else:
+        task = f"sorts into {listing(labels)}"
     text = f"A research classifier, not a medical device. It {task} on {kind}"
     if evaluation is None:
         return text + ", and has not been judged yet."
@@ -58,18 +59,23 @@ def verdict(found: Found, evaluation: Evaluation | None, modalities: Sequence[st
 
 def operating_sentence(found: Found, evaluation: Evaluation) -> str:
     """How cases are decided, and how that was chosen."""
-    if evaluation.positive is None:
+    if evaluation.positive is None and not evaluation.multi_label:
         return "Each case is given the class with the highest probability."
-    if evaluation.threshold is None:
+    if evaluation.threshold is None and not evaluation.thresholds:
         return "The predictions carry no threshold; the decisions are those that came with them."
     chosen = found.calibration
     rule = operating_point(evaluation.operating_point or (chosen.operating_point if chosen else ""))
-    text = f"A case is called {evaluation.positive} when its probability is at least {evaluation.threshold:.3f}"
+    text = (
+        "A label is called present when its probability is at least the label's own threshold"
+        if evaluation.multi_label
+        else f"A case is called {evaluation.positive} when its probability is at least {evaluation.threshold:.3f}"
+    )
+    which = "Each" if evaluation.multi_label else "The"
     if rule:
-        text += f". The threshold was chosen for {rule}"
+        text += f". {which} threshold was chosen for {rule}"
     if chosen is not None:
         part = f"on {scrub(chosen.fitted_on)}, {counted(chosen.cases, 'case')}"
-        text += f", {part}" if rule else f". The threshold was chosen {part}"
+        text += f", {part}" if rule else f". {which} threshold was chosen {part}"
     return text + ", and then frozen."
 
 

@@ -22,7 +22,7 @@ def render(
 ) -> str:
     """Return the report as one HTML page that loads nothing."""
     pages = environment()
-    pages.globals |= {"titles": TITLES, "interval": tables.interval}
+    pages.globals |= {"titles": TITLES, "interval": tables.interval, "label_titles": list(tables.LABEL_TITLES.values())}
     source = pages.loader.get_source(pages, "style.css")[0] if pages.loader else ""
     return pages.get_template("page.html").render(
         style=Markup(source), **_content(found, judged, drops, main, warnings)
@@ -56,7 +56,7 @@ def _content(
         "centres_figure": figures.centres(
             {name: item for name, item in judged.items() if name == main or item.name.startswith("external-")}
         ),
-        "drops": {slug(drop.away): {"drop": drop, "rows": tables.drop_rows(drop)} for drop in drops},
+        "drops": {slug(drop.away): _drop(drop) for drop in drops},
         "panels": panels(found.panels, found.explain) if found.panels else [],
         "panels_left": max(0, len(found.panels or []) - MOST_PANELS),
         "parity": found.parity,
@@ -67,8 +67,11 @@ def _content(
 
 
 def _title(found: Found) -> str:
-    """ "Malignant or benign", "Pneumonia: yes or no"."""
+    """ "Malignant or benign", "Pneumonia: yes or no", "Effusion, mass and nodule"."""
     labels = list(found.plan.labels.value)
+    if found.plan.task.value == "multilabel":
+        text = notes.listing(labels)  # the column, where there is one, only lists them again
+        return text[:1].upper() + text[1:]
     choice = notes.listing(labels[::-1] if found.plan.positive.value else labels, "or")
     column = found.cohort.about.label_column
     text = f"{column}: {choice}" if column else choice
@@ -87,6 +90,10 @@ def _training(found: Found) -> dict[str, Any] | None:
     }
 
 
+def _drop(drop: Drop) -> dict[str, Any]:
+    return {"drop": drop, "rows": tables.drop_rows(drop.changes), "areas": tables.drop_rows(drop.areas)}
+
+
 def _part(name: str, evaluation: Evaluation) -> dict[str, Any]:
     key = slug(name)
     return {
@@ -94,8 +101,9 @@ def _part(name: str, evaluation: Evaluation) -> dict[str, Any]:
         "title": part_title(name),
         "evaluation": evaluation,
         "measures": tables.measure_rows(evaluation),
-        "classes": tables.class_rows(evaluation),
-        "confusion": tables.confusion_rows(evaluation),
+        "classes": [] if evaluation.multi_label else tables.class_rows(evaluation),
+        "labels": tables.label_rows(evaluation) if evaluation.multi_label else [],
+        "confusion": [] if evaluation.multi_label else tables.confusion_rows(evaluation),
         "subgroups": tables.subgroup_rows(evaluation),
         "figures": [
             (figures.roc(key, evaluation), _roc_caption(evaluation)),
@@ -106,14 +114,21 @@ def _part(name: str, evaluation: Evaluation) -> dict[str, Any]:
 
 
 def _roc_caption(evaluation: Evaluation) -> str:
+    if evaluation.multi_label:
+        return f"ROC curves, one per label{_first(evaluation)}; a dot is the operating point."
     if evaluation.positive is None:
-        return "ROC curves, one class against the rest."
+        return f"ROC curves, one class against the rest{_first(evaluation)}."
     return "ROC curve with its pointwise 95% band; the dot is the operating point."
+
+
+def _first(evaluation: Evaluation) -> str:
+    drawn = len(evaluation.curves)
+    return f", of the first {figures.MOST_LINES} of {drawn}" if drawn > figures.MOST_LINES else ""
 
 
 def _calibration_caption(evaluation: Evaluation) -> str:
     counts = [int(count) for points in evaluation.curves.values() for count in points["reliability"]["count"]]
-    size = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else str(counts[0])
+    size = f"{min(counts)} to {max(counts)}" if len(set(counts)) > 1 else "".join(map(str, counts[:1]))
     return (
         f"Calibration: on the dashed line probabilities are as often right as they say. Each point holds {size} cases."
     )

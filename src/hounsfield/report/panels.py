@@ -24,7 +24,7 @@ class Panel:
     decision: str
     probability: float
     target: str
-    right: bool
+    verdict: str
     image: str
     overlay: str
     scale: float | None
@@ -43,12 +43,13 @@ def panels(entries: list[dict[str, Any]], folder: Path) -> list[Panel]:
         missing = [name for name in _NEEDED if not isinstance(entry, dict) or entry.get(name) is None]
         if missing:
             raise UsageError(f"a panel lacks {', '.join(missing)}", where=folder / "panels.json", fix="Explain again.")
-    ordered = sorted(entries, key=_is_right)
+    ordered = sorted(entries, key=lambda entry: _verdict(entry) != "wrong")
     return [_panel(entry, folder) for entry in ordered[:MOST_PANELS]]
 
 
-def _is_right(entry: dict[str, Any]) -> bool:
-    return str(entry.get("kind", "right" if entry["truth"] == entry["decision"] else "wrong")) == "right"
+def _verdict(entry: dict[str, Any]) -> str:
+    """Return "right", "wrong", or another word where the truth is not known."""
+    return str(entry.get("kind", "right" if entry["truth"] == entry["decision"] else "wrong"))
 
 
 def _panel(entry: dict[str, Any], folder: Path) -> Panel:
@@ -60,7 +61,7 @@ def _panel(entry: dict[str, Any], folder: Path) -> Panel:
         decision=str(entry["decision"]),
         probability=float(entry["probability"]),
         target=str(entry.get("target") or entry["decision"]),
-        right=_is_right(entry),
+        verdict=_verdict(entry),
         image=_picture(folder, entry["image"]),
         overlay=_picture(folder, entry["overlay"]),
         scale=None if scale is None else float(scale),

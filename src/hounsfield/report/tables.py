@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import polars as pl
 
 from hounsfield.core import Cohort, Plan
-from hounsfield.core.cohort import SPLITS
-from hounsfield.evaluate import TITLES, Drop, Evaluation, signed
+from hounsfield.core.cohort import ABSENT, PRESENT, SPLITS, UNCERTAIN
+from hounsfield.evaluate import TITLES, Change, Evaluation, signed
 from hounsfield.measure import Estimate, decimals
 from hounsfield.report.words import COVARIATES, anonymous, decision_title, decision_value, meaning, scrub
 
 UNKNOWN = "not known"
+# What is shown of each label where a case may have several; calibration last.
+LABEL_TITLES = {
+    **{name: TITLES[name] for name in ("auc", "sensitivity", "specificity", "ppv", "npv", "f1")},
+    "average_precision": "AP",
+    "ece": "ECE",
+}
 
 
 @dataclass(frozen=True)
@@ -34,14 +41,13 @@ class MeasureRow:
         return found.low * 100, found.value * 100, found.high * 100
 
 
-def measure_rows(evaluation: Evaluation, label: str | None = None) -> list[MeasureRow]:
-    """Rows of an evaluation as a whole, or of one class of it."""
-    found = evaluation.estimates if label is None else evaluation.per_class[label]
-    positive = evaluation.positive if label is None else label
+def measure_rows(evaluation: Evaluation) -> list[MeasureRow]:
+    """Rows of an evaluation as a whole."""
+    positive, several = evaluation.positive, evaluation.multi_label
     share = evaluation.prevalence[positive]["share"] if positive is not None else None
     return [
-        MeasureRow(TITLES[name], meaning(name, positive, share), _value(item), interval(item), item)
-        for name, item in found.items()
+        MeasureRow(TITLES[name], meaning(name, positive, share, several), _value(item), interval(item), item)
+        for name, item in evaluation.estimates.items()
     ]
 
 
@@ -65,6 +71,25 @@ def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     ]
 
 
+def label_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One row per label where a case may have several: what is known of it, its threshold, and its main measures in words."""
+    return [
+        {
+            "label": label,
+            "present": int(row["cases"]),
+            "absent": int(row["absent"]),
+            "unknown": evaluation.cases - int(row["known"]),
+            "threshold": evaluation.thresholds.get(label),
+            "estimates": [evaluation.per_class[label][name] for name in LABEL_TITLES]
+            if label in evaluation.per_class
+            else [],
+            "reason": evaluation.not_judged.get(label, ""),
+            "cells": [count for counts in evaluation.confusions.get(label, []) for count in counts],
+        }
+        for label, row in evaluation.prevalence.items()
+    ]
+
+
 def confusion_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """One row per true label: counts, and the share of the row, which sets the shade of a cell."""
     rows = []
@@ -75,14 +100,15 @@ def confusion_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     return rows
 
 
-def drop_rows(drop: Drop) -> list[dict[str, str]]:
+def drop_rows(changes: Mapping[str, Change]) -> list[dict[str, str]]:
+    """One row per measure, or per label."""
     rows = []
-    for name, item in drop.changes.items():
+    for name, item in changes.items():
         gap = item.difference
         limits = "" if gap.low is None or gap.high is None else f"{signed(gap.low)} to {signed(gap.high)}"
         rows.append(
             {
-                "title": TITLES[name],
+                "title": TITLES.get(name, name),
                 "home": str(item.home),
                 "away": str(item.away),
                 "difference": "–" if gap.value is None else signed(gap.value),
@@ -93,13 +119,24 @@ def drop_rows(drop: Drop) -> list[dict[str, str]]:
 
 
 def subgroup_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
-    return [row | {"covariate": COVARIATES[row["covariate"]], "auc": str(row["auc"])} for row in evaluation.subgroups]
+    rows = []
+    for row in evaluation.subgroups:
+        area: Estimate = row["auc"]
+        # With several labels a group may lack some, and its mean is then another mean: the note says so.
+        note = "" if area.value is None else area.note
+        rows.append(row | {"covariate": COVARIATES[row["covariate"]], "auc": str(area), "note": note})
+    return rows
 
 
 def cohort_table(cohort: Cohort) -> dict[str, Any]:
-    """Counts of cases by split and site (where there are several) against label, with patients and totals."""
+    """Counts of cases by split and site (where there are several) against label, with patients and totals.
+
+    Where a case may have several labels the counts are of those in which a label is present; `states` then has present,
+    absent, uncertain and not known for each.
+    """
     usable = cohort.usable.with_columns(pl.col("site").fill_null(UNKNOWN), pl.col("label").fill_null(UNKNOWN))
-    seen = set(usable["label"].to_list())
+    several = cohort.about.multi_label
+    seen = set() if several else set(usable["label"].to_list())
     labels = list(cohort.about.labels) + sorted(seen - set(cohort.about.labels))
     sites = sorted(usable["site"].unique().to_list())
     rows = []
@@ -108,23 +145,35 @@ def cohort_table(cohort: Cohort) -> dict[str, Any]:
         for site in sites:
             here = part.filter(pl.col("site") == site)
             if here.height:
-                rows.append(_counts(here, labels) | {"split": split, "site": site})
+                rows.append(_counts(here, labels, several) | {"split": split, "site": site})
     return {
         "labels": labels,
         "sites": sites,
         "rows": rows,
-        "total": _counts(usable, labels),
+        "total": _counts(usable, labels, several),
+        "states": _states(usable, labels) if several else [],
         "modalities": sorted(usable["modality"].drop_nulls().unique().to_list()),
     }
 
 
-def _counts(rows: pl.DataFrame, labels: list[str]) -> dict[str, Any]:
-    by_label = dict(rows.group_by("label").len().iter_rows())
-    return {
-        "counts": [int(by_label.get(label, 0)) for label in labels],
-        "cases": rows.height,
-        "patients": rows["patient"].n_unique(),
-    }
+def _counts(rows: pl.DataFrame, labels: list[str], several: bool) -> dict[str, Any]:
+    if several:
+        counts = [row["present"] for row in _states(rows, labels)]
+    else:
+        by_label = dict(rows.group_by("label").len().iter_rows())
+        counts = [int(by_label.get(label, 0)) for label in labels]
+    return {"counts": counts, "cases": rows.height, "patients": rows["patient"].n_unique()}
+
+
+def _states(rows: pl.DataFrame, labels: list[str]) -> list[dict[str, Any]]:
+    """Per label: in how many cases it is present, absent, uncertain, not known."""
+    kinds = {"present": PRESENT, "absent": ABSENT, "uncertain": UNCERTAIN}
+    found = []
+    for place, label in enumerate(labels):
+        state = rows["states"].list.get(place, null_on_oob=True)
+        counts = {kind: int((state == value).sum()) for kind, value in kinds.items()}
+        found.append({"label": label, **counts, "unknown": rows.height - sum(counts.values())})
+    return found
 
 
 def quarantine_rows(cohort: Cohort) -> list[dict[str, Any]]:

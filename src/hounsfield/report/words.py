@@ -32,6 +32,16 @@ MACRO = {
     "npv": "share of those not called so that are not, mean of all classes",
     "f1": "harmonic mean of sensitivity and PPV, mean of all classes",
 }
+# With several labels per case: each measure as of a binary task, and then the mean.
+MEAN_OF_LABELS = {
+    "auc": "how often a random case with the label ranks above one without it; 0.5 is guessing",
+    "average_precision": "precision averaged over recall; guessing gives the prevalence",
+    "sensitivity": "of the cases with the label, the share called so",
+    "specificity": "of the cases without it, the share not called so",
+    "ppv": "of the cases called so, the share that is (depends on prevalence)",
+    "npv": "of the cases not called so, the share that is not (depends on prevalence)",
+    "balanced_accuracy": "mean of sensitivity and specificity",
+}
 DECISIONS = {
     "unit": "Pixel unit",
     "size": "Input size",
@@ -80,8 +90,10 @@ def slug(name: str) -> str:
     return re.sub(r"[^A-Za-z0-9_-]+", "-", name).strip("-") or "part"
 
 
-def meaning(name: str, positive: str | None, share: float | None) -> str:
+def meaning(name: str, positive: str | None, share: float | None, multi_label: bool = False) -> str:
     """One plain line about a measure."""
+    if multi_label:
+        return MEAN_OF_LABELS.get(name, MEANING[name]) + "; mean of all labels"
     if positive is None:
         return MACRO.get(name, MEANING[name])
     return MEANING[name].format(positive=positive, share="the prevalence" if share is None else f"{share:.2f}")

@@ -12,17 +12,18 @@ import numpy as np
 import torch
 
 from hounsfield.core.plan import Plan
+from hounsfield.models import Network, stacked
 from hounsfield.prepare import Store, network_input, recipe_of
 from hounsfield.train.activations import Activations
 from hounsfield.train.augment import augment, augmenter
 
-Batch = tuple[torch.Tensor, torch.Tensor]
+Batch = tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]
 
 
 class Source(Protocol):
-    """Gives the tail's input for cases: (cases, slices, …) float32. `epoch` None means the plain image."""
+    """Gives the tail's input for cases, and how many slices of each are real (None: all). `epoch` None: the plain image."""
 
-    def read(self, places: Sequence[int], epoch: int | None) -> torch.Tensor: ...
+    def read(self, places: Sequence[int], epoch: int | None) -> tuple[torch.Tensor, torch.Tensor | None]: ...
 
 
 class CachedSource:
@@ -31,7 +32,7 @@ class CachedSource:
     def __init__(self, activations: Activations, cases: Sequence[str], seed: int) -> None:
         self.activations, self.cases, self.seed = activations, list(cases), seed
 
-    def read(self, places: Sequence[int], epoch: int | None) -> torch.Tensor:
+    def read(self, places: Sequence[int], epoch: int | None) -> tuple[torch.Tensor, torch.Tensor | None]:
         views = self.activations.views
         if epoch is None or views == 0:
             chosen = np.zeros(len(places), dtype=np.int64)
@@ -42,29 +43,44 @@ class CachedSource:
 
 
 class ImageSource:
-    """Reads stored images and augments them anew in every epoch."""
+    """Reads stored images and augments them anew in every epoch; the frozen front, if there is any, runs on each batch."""
 
-    def __init__(self, store: Store, cases: Sequence[str], plan: Plan, seed: int) -> None:
-        self.store, self.rows, self.seed = store, store.rows(cases), seed
-        self.recipe, self.transforms = recipe_of(plan), augmenter(plan.augmentation.value)
+    def __init__(self, store: Store, cases: Sequence[str], plan: Plan, seed: int, network: Network) -> None:
+        self.store, self.rows, self.seed, self.network = store, store.rows(cases), seed, network
+        self.recipe, self.transforms = recipe_of(plan), augmenter(plan)
 
-    def read(self, places: Sequence[int], epoch: int | None) -> torch.Tensor:
-        return torch.stack([self._case(place, epoch) for place in places])
+    def read(self, places: Sequence[int], epoch: int | None) -> tuple[torch.Tensor, torch.Tensor | None]:
+        inputs, counts = stacked([self._case(place, epoch) for place in places])
+        device = next(self.network.parameters()).device
+        inputs, counts = inputs.to(device), None if counts is None else counts.to(device)
+        with torch.no_grad():
+            return self.network.activate(inputs, counts), counts
 
-    def _case(self, place: int, epoch: int | None) -> torch.Tensor:
+    def _case(self, place: int, epoch: int | None) -> np.ndarray:
         stored = self.store.read(int(self.rows[place]))
         if epoch is not None:
-            stored = np.stack([
-                augment(self.transforms, image, (self.seed, epoch, place, piece)).numpy() for piece, image in enumerate(stored)
-            ])  # fmt: skip
-        return torch.from_numpy(network_input(stored, self.recipe))
+            stored = augment(self.transforms, stored, (self.seed, epoch, place))
+        return network_input(stored, self.recipe)
 
 
 class Batches:
-    """An epoch of (input, target) batches; shuffled by (seed, epoch) when training, in order otherwise."""
+    """An epoch of (input, counts, target) batches.
 
-    def __init__(self, source: Source, targets: np.ndarray, size: int, *, seed: int | None = None) -> None:
+    Parameters
+    ----------
+    targets:
+        (cases,) class index, or (cases, findings) floats with NaN where a finding is not known.
+    seed:
+        Where given, cases are shuffled by (seed, epoch) and augmented; else they come in order, and plain.
+    balanced:
+        Every class is drawn equally often, with replacement, instead of every case once.
+    """
+
+    def __init__(
+        self, source: Source, targets: np.ndarray, size: int, *, seed: int | None = None, balanced: bool = False
+    ) -> None:
         self.source, self.targets, self.size, self.seed = source, torch.from_numpy(targets), size, seed
+        self.shares = _equal_shares(targets) if balanced else None
         self.epoch = 0
 
     def __len__(self) -> int:
@@ -73,13 +89,21 @@ class Batches:
         return full + int(rest > 1 or (rest == 1 and (self.seed is None or full == 0)))
 
     def __iter__(self) -> Iterator[Batch]:
-        count = len(self.targets)
-        order = self._order(count)
+        order = self._order(len(self.targets))
         for start in range(0, len(self) * self.size, self.size):
             places = order[start : start + self.size]
-            yield self.source.read(places.tolist(), None if self.seed is None else self.epoch), self.targets[places]
+            inputs, counts = self.source.read(places.tolist(), None if self.seed is None else self.epoch)
+            yield inputs, counts, self.targets[places]
 
     def _order(self, count: int) -> np.ndarray:
         if self.seed is None:
             return np.arange(count)
-        return np.random.default_rng((self.seed, self.epoch)).permutation(count)
+        generator = np.random.default_rng((self.seed, self.epoch))
+        return generator.permutation(count) if self.shares is None else generator.choice(count, count, p=self.shares)
+
+
+def _equal_shares(targets: np.ndarray) -> np.ndarray:
+    """(cases,) probabilities of being drawn that give every class the same total."""
+    counts = np.bincount(targets)
+    shares = 1.0 / counts[targets]
+    return np.asarray(shares / shares.sum())

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
 from hounsfield.core.bundle import Calibration
@@ -14,32 +17,69 @@ FEW = 30
 SHARPEST = 0.06
 
 
-def calibrate(plan: Plan, logits: np.ndarray, truth: np.ndarray, fitted_on: str) -> Calibration:
-    """Fit temperature and threshold.
+def calibrate(
+    plan: Plan, logits: np.ndarray, truth: np.ndarray, weights: Mapping[str, float], fitted_on: str
+) -> Calibration:
+    """Fit temperatures and thresholds.
 
     Parameters
     ----------
-    logits, truth:
-        (n, outputs) and (n,) class index.
+    logits:
+        (n, outputs).
+    truth:
+        (n,) class index; or (n, outputs) floats, 1 present, 0 absent, NaN not known.
+    weights:
+        Label → how much its cases weighed in training, through the loss or the sampler.
     fitted_on:
         In words, which cases these are.
     """
-    offsets = offsets_of(plan.loss.value, plan.labels.value)
-    temperature, notes = fit_temperature(logits, truth, offsets=offsets), []
-    if temperature < SHARPEST:
-        temperature = 1.0
-        notes.append("the calibration cases are separated perfectly, so no temperature can be fitted; it stays 1")
-    if len(truth) < FEW:
-        notes.append(f"only {len(truth)} cases: temperature and operating point are rough")
+    labels = plan.labels.value
+    notes = [f"only {len(truth)} cases: temperature and operating point are rough"] if len(truth) < FEW else []
+    told = {"fitted_on": fitted_on, "cases": len(truth)}
+    if truth.ndim == 2:
+        return _of_findings(plan, logits, truth, offsets_of(weights, labels, multi_label=True), told, notes)
+    offsets = offsets_of(weights, labels)
+    temperature = _temperature(logits, truth, offsets, "", notes)
     cut, rule = None, "the most probable class"
     if plan.task.value == "binary":
-        values = probabilities(logits, temperature=temperature, offsets=offsets)[:, 0]
-        if len(set(truth.tolist())) == 2:
-            cut, rule = float(threshold(truth, values, plan.operating_point.value)), plan.operating_point.value
-        else:
-            cut, rule = 0.5, "0.5"
-            notes.append("the calibration cases have one label only, so no operating point can be chosen; it is 0.5")
+        values = probabilities(logits, multi_label=False, temperature=temperature, offsets=offsets)[:, 0]
+        cut, rule = _threshold(plan, truth, values, "", notes)
     return Calibration(
-        temperature=temperature, offsets=offsets, threshold=cut, operating_point=rule, fitted_on=fitted_on, cases=len(truth),
-        note="; ".join(notes),
+        temperature=temperature, offsets=offsets, threshold=cut, operating_point=rule, note="; ".join(notes), **told
+    )
+
+
+def _of_findings(
+    plan: Plan, logits: np.ndarray, truth: np.ndarray, offsets: list[float], told: dict[str, Any], notes: list[str]
+) -> Calibration:
+    """Fit each finding by itself, on the cases in which it is known."""
+    temperatures, thresholds = [], []
+    for place, label in enumerate(plan.labels.value):
+        known = ~np.isnan(truth[:, place])
+        mine, states = logits[known, place : place + 1], truth[known, place].astype(np.int64)
+        temperature = _temperature(mine, states, offsets[place : place + 1], f"{label}: ", notes)
+        values = probabilities(mine, multi_label=True, temperature=temperature, offsets=offsets[place : place + 1])
+        temperatures.append(temperature)
+        thresholds.append(_threshold(plan, states, values[:, 0], f"{label}: ", notes)[0])
+    return Calibration(
+        temperature=1.0, temperatures=temperatures, offsets=offsets, thresholds=thresholds,
+        operating_point=plan.operating_point.value, note="; ".join(notes), **told,
     )  # fmt: skip
+
+
+def _temperature(logits: np.ndarray, truth: np.ndarray, offsets: list[float], of: str, notes: list[str]) -> float:
+    if len(np.unique(truth)) < 2:
+        return 1.0
+    found = fit_temperature(logits, truth, offsets=offsets)
+    if found >= SHARPEST:
+        return found
+    notes.append(f"{of}the calibration cases are separated perfectly, so no temperature can be fitted; it stays 1")
+    return 1.0
+
+
+def _threshold(plan: Plan, truth: np.ndarray, values: np.ndarray, of: str, notes: list[str]) -> tuple[float, str]:
+    if len(np.unique(truth)) == 2:
+        rule = plan.operating_point.value
+        return float(threshold(truth, values, rule)), rule
+    notes.append(f"{of}the calibration cases have one label only, so no operating point can be chosen; it is 0.5")
+    return 0.5, "0.5"

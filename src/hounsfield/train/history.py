@@ -17,6 +17,7 @@ SCHEMA: dict[str, pl.DataType] = {
     "validation_auc": pl.Float64(),
     "learning_rate": pl.Float64(),
     "images_per_second": pl.Float64(),
+    "seconds": pl.Float64(),
 }
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import itertools
 import shutil
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,25 +13,26 @@ import numpy as np
 import polars as pl
 import torch
 
-from hounsfield.cohort.split import split_patients
 from hounsfield.core import files
-from hounsfield.core.bundle import Bundle, Calibration
+from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import Cohort
 from hounsfield.core.digest import digest
 from hounsfield.core.plan import Plan
 from hounsfield.core.predictions import Predictions
 from hounsfield.errors import LabelError, PlanError, SplitError
-from hounsfield.models import Network, build, fresh_head
+from hounsfield.models import Network, build, renew
 from hounsfield.models.device import choose_device
 from hounsfield.plan import check_plan
 from hounsfield.predict import files_of, tabulate
 from hounsfield.predict.engine import score
-from hounsfield.prepare import Preparation, Store, fill, recipe_of, stored_channels
+from hounsfield.prepare import Preparation, Store, fill, preparation_from, stored_channels
 from hounsfield.train.activations import Activations, cache
-from hounsfield.train.batches import Batches, CachedSource, ImageSource
+from hounsfield.train.batches import Batches, CachedSource, ImageSource, Source
 from hounsfield.train.calibrate import calibrate
-from hounsfield.train.fit import EpochNews, fit
+from hounsfield.train.fit import Course, EpochNews, fit
 from hounsfield.train.history import joined_history
+from hounsfield.train.members import Parts, parts_of_members, targets_of
+from hounsfield.train.tracking import mlflow_logger
 
 Progress = Callable[[str, int, int], None]
 
@@ -46,13 +47,16 @@ class Trained:
 
 
 @dataclass(frozen=True)
-class _Parts:
-    """Which cases train and which validate a member; the division and the fold in it that judge it, or -1."""
+class Listeners:
+    """Who hears of a training: of counts (what, done, total), of a member's epochs, of lines to say; and of its metrics.
 
-    train: list[str]
-    validation: list[str]
-    fold: int
-    repeat: int = 0
+    `mlflow` is the tracking URI of an MLflow server, or a folder.
+    """
+
+    progress: Progress = lambda *_: None
+    news: Callable[[int, EpochNews], None] | None = None
+    say: Callable[[str], None] = lambda _: None
+    mlflow: str | None = None
 
 
 def train(
@@ -62,8 +66,7 @@ def train(
     *,
     device: str = "auto",
     workers: int | None = None,
-    progress: Progress | None = None,
-    news: Callable[[int, EpochNews], None] | None = None,
+    listeners: Listeners | None = None,
 ) -> Trained:
     """Train and seal a bundle in `run`/bundle.
 
@@ -71,8 +74,6 @@ def train(
     ----------
     run:
         The run folder; `store`, `train` and `bundle` are written in it, and read when a run is resumed.
-    progress, news:
-        Called with (what, done, total), and with (member, news of an epoch).
 
     Raises
     ------
@@ -80,115 +81,125 @@ def train(
         If the plan was made for another cohort.
     LabelError, SplitError
         If too few cases can be read.
+    UsageError
+        If MLflow is asked for and not installed.
     """
     if plan.cohort != cohort.digest:
         raise PlanError(
             "the plan was made for another cohort", where=run / "plan.yaml", fix="Plan again: hounsfield plan RUN"
         )
     check_plan(plan)
-    target = choose_device(device)
-    tell = progress or (lambda *_: None)
+    heard = listeners or Listeners()
+    started = time.time()
     files.make_folder(run / "train")
-    preparation = Preparation(plan.conditioning.value, plan.slices.value, recipe_of(plan), tuple(plan.clean.value))
+    preparation = preparation_from(plan)
     table = cohort.part("train", "validation")
     store = fill(
         run / "store", files_of(cohort, table), preparation, stored_channels(plan), workers=workers,
-        progress=lambda done, total: tell("reading images", done, total),
+        progress=lambda done, total: heard.progress("reading images", done, total),
     )  # fmt: skip
     cohort = cohort.put_aside(store.refused, stage="store")
     table = cohort.part("train", "validation")
-    _two_classes_left(table, cohort)
+    _all_labels_left(table, cohort)
+    target = choose_device(device)
     network = build(plan).to(target)
     activations = None
     if plan.cached_views.value and plan.frozen.value != "none":
         activations = cache(
-            run / "train" / "cache", store, table["case"].to_list(), network.front, plan, target,
-            progress=lambda done, total: tell("running the frozen layers", done, total),
+            run / "train" / "cache", store, table["case"].to_list(), network, plan, target, say=heard.say,
+            progress=lambda done, total: heard.progress("running the frozen layers", done, total),
         )  # fmt: skip
     home = _member_folder(run, plan, store, table)
-    parts = _parts_of_members(table, plan, cohort.about.folds, cohort.about.repeats)
-    kept = [
-        _fit_member(network, number, part, plan, store, activations, table, home / f"member-{number}", target, news)
-        for number, part in enumerate(parts)
-    ]
+    parts = parts_of_members(table, plan, cohort.about.folds, cohort.about.repeats)
+    fits = _Fits(network, plan, store, activations, table, home, target, heard, _deadlines(plan, started, len(parts)))
+    kept = [fits.member(number, part) for number, part in enumerate(parts)]
     histories = [home / f"member-{number}" / "history.csv" for number in range(len(parts))]
     with files.replacing(run / "train" / "history.csv") as partial:
         joined_history(histories, kept).write_csv(partial)
     network.save(run / "train" / "weights.safetensors")
-    return _seal(network, cohort, plan, preparation, parts, store, run, target, workers, tell)
+    return _seal(network, cohort, plan, preparation, parts, store, run, target, workers, heard)
 
 
-def _fit_member(
-    network: Network, number: int, part: _Parts, plan: Plan, store: Store, activations: Activations | None,
-    table: pl.DataFrame, folder: Path, device: torch.device, news: Callable[[int, EpochNews], None] | None,
-) -> int:  # fmt: skip
-    """Fit one member in place and return the kept epoch; a member that was finished earlier is loaded."""
-    tail: Any = network.members[number]
-    finished = folder / "finished.json"
-    if finished.exists():
-        tail.load_state_dict(torch.load(folder / "tail.pt", map_location=device, weights_only=True))
-        return int(files.read_json(finished)["epoch"])
-    seed = plan.seed.value * 1000 + number
-    fresh_head(tail, torch.Generator().manual_seed(seed))
-    index = {name: place for place, name in enumerate(plan.labels.value)}
-    label = dict(table.select("case", "label").iter_rows())
+@dataclass(frozen=True)
+class _Fits:
+    """The fits of a run's members, one after the other, and what they share."""
 
-    def batches(cases: list[str], shuffle: int | None) -> Batches:
-        source = CachedSource(activations, cases, seed) if activations else ImageSource(store, cases, plan, seed)
-        targets = np.array([index[label[case]] for case in cases], dtype=np.int64)
-        return Batches(source, targets, plan.batch.value, seed=shuffle)
+    network: Network
+    plan: Plan
+    store: Store
+    activations: Activations | None
+    table: pl.DataFrame
+    home: Path
+    device: torch.device
+    heard: Listeners
+    deadlines: Sequence[float | None]
 
-    files.make_folder(folder)
-    epoch, area = fit(
-        tail, plan, batches(part.train, seed), batches(part.validation, None), folder, seed=seed, device=device,
-        news=None if news is None else lambda epoch_news: news(number, epoch_news),
-    )  # fmt: skip
-    tail.to(device)
-    torch.save(tail.state_dict(), folder / "tail.pt")
-    files.write_json(finished, {"epoch": epoch, "validation_auc": area, "fold": part.fold, "repeat": part.repeat})
-    for checkpoint in folder.glob("*.ckpt"):
-        checkpoint.unlink()
-    return epoch
-
-
-def _parts_of_members(table: pl.DataFrame, plan: Plan, folds: int, repeats: int) -> list[_Parts]:
-    cases = {name: table.filter(pl.col("split") == name)["case"].to_list() for name in ("train", "validation")}
-    if not folds:
-        return [_Parts(cases["train"], cases["validation"], -1)] * plan.members.value
-    if plan.members.value != folds * repeats:
-        raise PlanError(
-            f"members: {plan.members.value} do not fit {folds} folds, {repeats} time(s)",
-            fix=f"Set members to {folds * repeats}.",
+    def member(self, number: int, part: Parts) -> int:
+        """Fit one member in place and return the kept epoch; a member that was finished earlier is loaded."""
+        tail: Any = self.network.members[number]
+        folder = self.home / f"member-{number}"
+        finished = folder / "finished.json"
+        if finished.exists():
+            tail.load_state_dict(torch.load(folder / "tail.pt", map_location=self.device, weights_only=True))
+            return int(files.read_json(finished)["epoch"])
+        seed = self.plan.seed.value * 1000 + number
+        renew(tail, self.plan, seed)
+        files.make_folder(folder)
+        news = self.heard.news
+        course = Course(
+            news=None if news is None else lambda epoch_news: news(number, epoch_news),
+            deadline=self.deadlines[number],
+            loggers=() if self.heard.mlflow is None else (mlflow_logger(self.heard.mlflow, self.plan, number),),
         )
-    parts = []
-    for repeat, fold in itertools.product(range(repeats), range(folds)):
-        rest = table.filter(pl.col("folds").list.get(repeat) != fold)
-        seed = plan.seed.value + repeat * folds + fold
-        made = split_patients(rest["group"].to_list(), rest["label"].to_list(), {"train": 5, "validation": 1}, seed)
-        given = dict(zip(rest["case"].to_list(), made, strict=True))
-        chosen = {
-            wanted: [case for case, name in given.items() if name == wanted] for wanted in ("train", "validation")
-        }
-        parts.append(_Parts(chosen["train"], chosen["validation"], fold, repeat))
-    return parts
+        epoch, area = fit(
+            tail, self.plan, self._batches(part.train, seed, True), self._batches(part.validation, seed, False), folder,
+            seed=seed, device=self.device, course=course,
+        )  # fmt: skip
+        tail.to(self.device)
+        torch.save(tail.state_dict(), folder / "tail.pt")
+        files.write_json(finished, {"epoch": epoch, "validation_auc": area, "fold": part.fold, "repeat": part.repeat})
+        for checkpoint in folder.glob("*.ckpt"):
+            checkpoint.unlink()
+        return epoch
+
+    def _batches(self, cases: list[str], seed: int, training: bool) -> Batches:
+        plan = self.plan
+        source: Source = (
+            CachedSource(self.activations, cases, seed)
+            if self.activations
+            else ImageSource(self.store, cases, plan, seed, self.network)
+        )
+        place = {case: row for row, case in enumerate(self.table["case"])}
+        targets = targets_of(self.table[[place[case] for case in cases]], plan)
+        balanced = training and plan.sampler.value == "balanced"
+        return Batches(source, targets, plan.batch.value, seed=seed if training else None, balanced=balanced)
+
+
+def _deadlines(plan: Plan, started: float, members: int) -> list[float | None]:
+    """When each member must end, so that all have the same share of the minutes that the plan allows."""
+    minutes = plan.limits.value.minutes
+    if minutes is None:
+        return [None] * members
+    now, end = time.time(), started + minutes * 60
+    return [now + (end - now) * (number + 1) / members for number in range(members)]
 
 
 def _seal(
-    network: Network, cohort: Cohort, plan: Plan, preparation: Preparation, parts: list[_Parts], store: Store, run: Path,
-    device: torch.device, workers: int | None, tell: Progress,
+    network: Network, cohort: Cohort, plan: Plan, preparation: Preparation, parts: list[Parts], store: Store, run: Path,
+    device: torch.device, workers: int | None, heard: Listeners,
 ) -> Trained:  # fmt: skip
     folds = cohort.about.folds
     table = cohort.part("train" if folds else "calibration")
     network.eval()
     scored = score(
         network, files_of(cohort, table), preparation, device=device, workers=workers,
-        progress=lambda done, total: tell("predicting out of fold" if folds else "calibrating", done, total),
+        progress=lambda done, total: heard.progress("predicting out of fold" if folds else "calibrating", done, total),
     )  # fmt: skip
     cohort = cohort.put_aside(scored.refused, stage="calibrate")
     rows = table.filter(pl.col("case").is_in(list(scored.logits)))
     if rows.height == 0:
         raise SplitError("no case of the calibration part can be read", fix="See quarantine.csv.")
-    truth = np.array([plan.labels.value.index(name) for name in rows["label"]])
+    truth, weights = targets_of(rows, plan), _weights(plan, cohort)
     if folds:
         member = {(part.repeat, part.fold): number for number, part in enumerate(parts)}
         judged = [[member[place] for place in enumerate(of_case)] for of_case in rows["folds"]]
@@ -201,32 +212,45 @@ def _seal(
     else:
         logits = np.stack([scored.logits[case].mean(axis=0) for case in rows["case"]])
         told = "the calibration part"
-    calibration = calibrate(plan, logits, truth, told)
+    calibration = calibrate(plan, logits, truth, weights, told)
     bundle = Bundle.seal(
         run / "bundle", plan=plan, recipe=preparation.recipe, calibration=calibration, reference=_reference(cohort, plan, store),
         weights=run / "train" / "weights.safetensors",
     )  # fmt: skip
     if not folds:
         return Trained(bundle, cohort, None)
-    crossed = _cross_fitted(plan, logits, truth, rows["folds"].list.first().to_numpy())
-    return Trained(bundle, cohort, tabulate(rows, logits, plan, crossed, bundle.core_digest, "folds"))
-
-
-def _cross_fitted(plan: Plan, logits: np.ndarray, truth: np.ndarray, folds: np.ndarray) -> list[Calibration]:
-    """Calibrate each fold with the other folds' logits, so that no case helps to set its own threshold."""
-    made = {
-        fold: calibrate(plan, logits[folds != fold], truth[folds != fold], "the other folds")
-        for fold in np.unique(folds)
+    first = rows["folds"].list.first().to_numpy()
+    # Each fold is calibrated by the others, so that no case helps to set its own threshold.
+    crossed = {
+        fold: calibrate(plan, logits[first != fold], truth[first != fold], weights, "the other folds")
+        for fold in np.unique(first)
     }
-    return [made[fold] for fold in folds]
+    each = [crossed[fold] for fold in first]
+    return Trained(bundle, cohort, tabulate(rows, logits, plan, each, bundle.core_digest, "folds"))
+
+
+def _weights(plan: Plan, cohort: Cohort) -> dict[str, float]:
+    """How much a case of each label weighed in training: by the loss, or by a sampler that draws rare classes more often."""
+    if plan.sampler.value == "shuffled":
+        return plan.loss.value.class_weights
+    counts = dict(cohort.part("train").group_by("label").len().iter_rows())
+    return {
+        label: plan.loss.value.class_weights.get(label, 1.0) / max(1, counts.get(label, 0))
+        for label in plan.labels.value
+    }
 
 
 def _reference(cohort: Cohort, plan: Plan, store: Store) -> dict[str, Any]:
     """What training images were like, for whoever asks whether a new image is one of theirs. No patient data."""
     train = cohort.part("train")
     rows = store.rows(train["case"].to_list())
-    sample = np.stack([store.read(int(row)) for row in rows[:: max(1, len(rows) // 64)]])
-    counts = dict(train.group_by("label").len().sort("label").iter_rows())
+    sample = np.concatenate([store.read(int(row)) for row in rows[:: max(1, len(rows) // 64)]])
+    counts = {
+        name: int(
+            (train["states"].list.get(place) == 1).sum() if cohort.about.multi_label else (train["label"] == name).sum()
+        )
+        for place, name in enumerate(cohort.about.labels)
+    }
     return {
         "unit": plan.unit.value,
         "modality": train["modality"].drop_nulls().mode().sort().to_list()[:1],
@@ -234,21 +258,26 @@ def _reference(cohort: Cohort, plan: Plan, store: Store) -> dict[str, Any]:
         "cases": train.height,
         "patients": train["patient"].n_unique(),
         "counts": counts,
-        "mean": [round(float(value), 5) for value in sample.mean(axis=(0, 1, 3, 4))],
-        "std": [round(float(value), 5) for value in sample.std(axis=(0, 1, 3, 4))],
+        "mean": [round(float(value), 5) for value in sample.mean(axis=(0, 2, 3))],
+        "std": [round(float(value), 5) for value in sample.std(axis=(0, 2, 3))],
     }
 
 
-def _two_classes_left(table: pl.DataFrame, cohort: Cohort) -> None:
+def _all_labels_left(table: pl.DataFrame, cohort: Cohort) -> None:
     if table.is_empty():
         reasons = cohort.table["quarantine"].drop_nulls().value_counts(sort=True)["quarantine"].head(3)
         raise LabelError(
             f"no case can be used: {'; '.join(reasons.to_list())}", fix="See quarantine.csv for all the reasons."
         )
     for part in table["split"].unique():
-        found = set(table.filter(pl.col("split") == part)["label"])
+        mine = table.filter(pl.col("split") == part)
+        found = set(mine["label"])
+        if cohort.about.multi_label:
+            found = {
+                name for place, name in enumerate(cohort.about.labels) if (mine["states"].list.get(place) == 1).any()
+            }
         missing = set(cohort.about.labels) - found
-        if missing:
+        if missing and (part == "train" or not cohort.about.multi_label):
             raise LabelError(
                 f"no readable {part} case is labelled {', '.join(sorted(missing))}",
                 fix="See quarantine.csv for the reasons.",
@@ -258,7 +287,11 @@ def _two_classes_left(table: pl.DataFrame, cohort: Cohort) -> None:
 def _member_folder(run: Path, plan: Plan, store: Store, table: pl.DataFrame) -> Path:
     """Return the folder of this very training; what another plan left behind is removed."""
     key = digest(
-        {"plan": plan.digest, "store": store.digest, "cases": table.select("case", "split", "folds", "label").rows()}
+        {
+            "plan": plan.digest,
+            "store": store.digest,
+            "cases": table.select("case", "split", "folds", "label", "states").rows(),
+        }
     )[:16]
     home = run / "train" / f"members-{key}"
     for other in (run / "train").glob("members-*"):

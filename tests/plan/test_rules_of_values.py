@@ -1,4 +1,4 @@
-"""Each rule on fingerprints made by hand."""
+"""The rules for values and for what may be mirrored, on fingerprints made by hand."""
 
 from __future__ import annotations
 
@@ -8,8 +8,9 @@ from typing import Any
 import pytest
 
 from hounsfield.errors import PlanError
-from hounsfield.plan import Fingerprint, rules
+from hounsfield.plan import Fingerprint
 from hounsfield.plan.anatomy import flip_allowed, region_of
+from hounsfield.plan.rules import shape, values
 from hounsfield.prepare import RULES
 
 Make = Callable[..., Fingerprint]
@@ -41,7 +42,7 @@ Make = Callable[..., Fingerprint]
     ],
 )
 def test_conditioning(found: Make, known: dict[str, Any], rule: str) -> None:
-    decision = rules.conditioning(found(**known))
+    decision = values.conditioning(found(**known))
     assert decision.value == rule
     assert decision.value in RULES
     assert decision.reason
@@ -54,10 +55,10 @@ def test_no_modality_no_default(found: Make, kind: str, unit: str, is_picture: b
     """Only pictures, whose range is known, go without saying."""
     known = found(unit=unit, modality=None, kind=kind, is_picture=is_picture, looks_hounsfield=unit == "arbitrary")
     if kind in ("raster", "npz") and (is_picture or unit == "RGB"):
-        assert rules.conditioning(known).value == ("colour" if unit == "RGB" else "range")
+        assert values.conditioning(known).value == ("colour" if unit == "RGB" else "range")
         return
     with pytest.raises(PlanError, match=r"no modality|neither a modality") as caught:
-        rules.conditioning(known)
+        values.conditioning(known)
     fix = str(caught.value.fix)
     assert "--modality" in fix
     assert "--set conditioning=" in fix
@@ -66,24 +67,24 @@ def test_no_modality_no_default(found: Make, kind: str, unit: str, is_picture: b
 
 def test_nifti_said_to_be_ct(found: Make) -> None:
     nifti = found(unit="arbitrary", modality="CT", kind="nifti", looks_hounsfield=True)
-    assert rules.unit(nifti).value == "HU"
-    assert "NIfTI" in rules.unit(nifti).reason
+    assert values.unit(nifti).value == "HU"
+    assert "NIfTI" in values.unit(nifti).reason
     for other in ({"modality": "MR"}, {"modality": None}, {"kind": "npz"}, {"looks_hounsfield": False}):
         known = found(**{"unit": "arbitrary", "modality": "CT", "kind": "nifti", "looks_hounsfield": True, **other})
-        assert rules.unit(known).value == "arbitrary", other
+        assert values.unit(known).value == "arbitrary", other
     silent = found(unit="arbitrary", modality=None, kind="nifti", looks_hounsfield=True)
-    assert rules.unit(silent, "hounsfield").value == "HU", "who asks for the rule says that it is HU"
+    assert values.unit(silent, "hounsfield").value == "HU", "who asks for the rule says that it is HU"
     masked = found(unit="arbitrary", modality="CT", kind="nifti", looks_hounsfield=False)
     for is_picture in (False, True):
         with pytest.raises(PlanError, match="Hounsfield") as caught:
-            rules.conditioning(found(**{**masked.__dict__, "is_picture": is_picture}))
+            values.conditioning(found(**{**masked.__dict__, "is_picture": is_picture}))
         assert "percentiles" in str(caught.value.fix)
 
 
 @pytest.mark.parametrize("modality", ["CT", "NM", "PT", "XX", "US"])
 def test_an_unknown_modality_is_asked_about_and_never_guessed(found: Make, modality: str) -> None:
     with pytest.raises(PlanError, match=modality) as caught:
-        rules.conditioning(found(unit="arbitrary", modality=modality))
+        values.conditioning(found(unit="arbitrary", modality=modality))
     fix = str(caught.value.fix)
     assert "conditioning=" in fix
     assert all(rule in fix for rule in ("voi", "percentiles", "range"))
@@ -100,15 +101,15 @@ def test_an_unknown_modality_is_asked_about_and_never_guessed(found: Make, modal
     ],
 )  # fmt: skip
 def test_windows(found: Make, part: str | None, windows: list[tuple[float, float]]) -> None:
-    decision = rules.windows(found(body_part=part), "hounsfield")
+    decision = values.windows(found(body_part=part), "hounsfield")
     assert decision.value == windows
     assert decision.reason
     assert ("fitted" in decision.reason) == (len(windows) == 1)
 
 
 def test_windows_of_what_is_no_ct_and_of_a_flat_sample(found: Make) -> None:
-    assert rules.windows(found(), "range").value == [(0.5, 1.0)]
-    (_, width), *_ = rules.windows(found(body_part=None, low=10.0, high=10.0), "hounsfield").value
+    assert values.windows(found(), "range").value == [(0.5, 1.0)]
+    (_, width), *_ = values.windows(found(body_part=None, low=10.0, high=10.0), "hounsfield").value
     assert width > 0
 
 
@@ -121,18 +122,18 @@ def test_windows_of_what_is_no_ct_and_of_a_flat_sample(found: Make) -> None:
     ],
 )  # fmt: skip
 def test_windows_asked_for(found: Make, asked: Any, value: Any, words: str) -> None:
-    decision = rules.windows_asked_for(found(), "hounsfield", asked)
+    decision = values.windows_asked_for(found(), "hounsfield", asked)
     assert decision.value == value
     assert decision.reason.startswith("asked for")
     assert words in decision.reason
     if words != "asked for":
         with pytest.raises(PlanError, match="Hounsfield"):
-            rules.windows_asked_for(found(), "percentiles", asked)
+            values.windows_asked_for(found(), "percentiles", asked)
 
 
 def test_unknown_windows_are_answered_with_the_known(found: Make) -> None:
     with pytest.raises(PlanError, match=r"lugn.*mediastinum.*fitted"):
-        rules.windows_asked_for(found(), "hounsfield", ["lugn"])
+        values.windows_asked_for(found(), "hounsfield", ["lugn"])
 
 
 @pytest.mark.parametrize(
@@ -145,11 +146,11 @@ def test_unknown_windows_are_answered_with_the_known(found: Make) -> None:
     ],
 )  # fmt: skip
 def test_flips_respect_anatomy(found: Make, part: str | None, allowed: bool) -> None:
-    decision = rules.augmentation(found(body_part=part), side_free=False)
+    decision = shape.augmentation(found(body_part=part), side_free=False)
     assert decision.value.flip_horizontal is allowed
     assert not decision.value.flip_vertical
     assert flip_allowed(part, False)[1] in decision.reason
-    free = rules.augmentation(found(body_part=part), side_free=True)
+    free = shape.augmentation(found(body_part=part), side_free=True)
     assert free.value.flip_horizontal
     assert "--side-free" in free.reason
 
@@ -168,44 +169,7 @@ def test_regions(part: str | None, region: str | None) -> None:
 
 def test_no_flip_where_the_rule_has_turned_the_breast(found: Make) -> None:
     breast = found(body_part="BREAST")
-    assert rules.augmentation(breast, side_free=True, rule="voi").value.flip_horizontal
-    turned = rules.augmentation(breast, side_free=True, rule="mammogram")
+    assert shape.augmentation(breast, side_free=True, rule="voi").value.flip_horizontal
+    turned = shape.augmentation(breast, side_free=True, rule="mammogram")
     assert not turned.value.flip_horizontal
     assert "mammogram" in turned.reason
-
-
-@pytest.mark.parametrize(("frames", "slices"), [(1, 1), (2, 2), (8, 8), (300, 8)])
-def test_slices(found: Make, frames: int, slices: int) -> None:
-    assert rules.slices(found(frames=frames)).value == slices
-
-
-@pytest.mark.parametrize(
-    ("height", "width", "size"),
-    [(28, 28, 128), (64, 64, 128), (65, 40, 128), (150, 100, 160), (512, 512, 224), (200, 1000, 224)],
-)
-def test_size_is_a_multiple_of_32_and_no_larger_than_needed(found: Make, height: int, width: int, size: int) -> None:
-    assert rules.size(found(height=height, width=width), 224).value == (size, size)
-
-
-def test_loss_weighs_rare_classes_more(found: Make) -> None:
-    decision = rules.loss(found(), "cross-entropy")
-    assert decision.value.class_weights == {"no": pytest.approx(2 / 3, abs=1e-4), "yes": 2.0}
-    assert "75 no, 25 yes" in decision.reason
-    assert rules.loss(found(), "focal").value.name == "focal"
-    assert rules.loss(found(counts={"no": 10, "yes": 0}), "cross-entropy").value.class_weights["yes"] < 100
-
-
-def test_members_follow_folds_and_cases(found: Make) -> None:
-    assert [
-        rules.members(found(folds=5)).value,
-        rules.members(found()).value,
-        rules.members(found(cases=5000)).value,
-    ] == [5, 3, 1]
-
-
-@pytest.mark.parametrize("cases", [1, 7, 40, 100, 100_000])
-@pytest.mark.parametrize("slices", [1, 8, 200])
-def test_batches_and_views_are_never_nothing(found: Make, cases: int, slices: int) -> None:
-    assert 4 <= rules.batch(found(cases=cases), slices).value <= 32
-    assert 4 <= rules.cached_views(found(cases=cases), "all", slices).value <= 16
-    assert rules.cached_views(found(cases=cases), "none", slices).value == 0

@@ -1,0 +1,28 @@
+"""MLflow, for those who keep their experiments there; an extra, and nothing of a patient goes to it."""
+
+from __future__ import annotations
+
+import importlib.util
+
+from lightning.pytorch.loggers import Logger, MLFlowLogger
+
+from hounsfield.core.plan import Plan
+from hounsfield.errors import UsageError
+
+EXPERIMENT = "hounsfield"
+
+
+def mlflow_logger(place: str, plan: Plan, member: int) -> Logger:
+    """Return a logger that writes a member's metrics, and the plan's values, to an MLflow tracking URI or a folder.
+
+    Raises
+    ------
+    UsageError
+        If MLflow is not installed.
+    """
+    if not any(importlib.util.find_spec(name) for name in ("mlflow", "mlflow_skinny")):
+        raise UsageError("MLflow is not installed", fix="Install it with: pip install hounsfield[mlflow]")
+    logger = MLFlowLogger(EXPERIMENT, run_name=f"{plan.digest[:8]} member {member}", tracking_uri=place)
+    values = {name: decision.model_dump(mode="json")["value"] for name, decision in plan.portable().decisions.items()}
+    logger.log_hyperparams({name: value for name, value in values.items() if name != "cost"} | {"member": member})
+    return logger

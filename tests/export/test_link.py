@@ -1,0 +1,46 @@
+"""The end of the graph is the calibration of Python: a sigmoid per label, or one softmax."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+from typing import Any, cast
+
+import numpy as np
+import onnxruntime
+import pytest
+
+from hounsfield.core import Bundle, Calibration
+from hounsfield.export.graph import NETWORK_LOGITS, OUTPUTS, _add_calibration, _model
+from hounsfield.export.nodes import Nodes
+from hounsfield.measure import probabilities
+
+LOGITS = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32) * 3
+
+
+@pytest.mark.parametrize(
+    ("task", "count", "values"),
+    [
+        ("multilabel", 2, {"temperatures": [0.8, 1.7]}),
+        ("multilabel", 2, {}),
+        ("multilabel", 1, {"temperatures": [1.7]}),
+        ("multiclass", 2, {}),
+        ("binary", 1, {}),
+    ],
+)
+def test_the_graph_links_as_python_does(task: str, count: int, values: dict[str, Any]) -> None:
+    calibration = Calibration(temperature=1.3, offsets=[0.4, -0.2][:count], fitted_on="c", cases=9, **values)
+    plan = SimpleNamespace(task=SimpleNamespace(value=task))
+    nodes = Nodes("calibration/")
+    _add_calibration(nodes, cast(Bundle, SimpleNamespace(plan=plan, calibration=calibration)))
+    model = _model(nodes, "end", [(NETWORK_LOGITS, ["n", count])], [(name, ["n", count]) for name in OUTPUTS])
+    session = onnxruntime.InferenceSession(model.SerializeToString(), providers=["CPUExecutionProvider"])
+    logits, told = session.run(None, {NETWORK_LOGITS: LOGITS[:, :count]})
+    expected = probabilities(
+        LOGITS[:, :count],
+        multi_label=task == "multilabel",
+        temperature=calibration.divisors,
+        offsets=calibration.offsets,
+    )
+    np.testing.assert_array_equal(logits, LOGITS[:, :count])
+    np.testing.assert_allclose(told, expected, atol=1e-6)
+    assert np.allclose(told.sum(axis=1), 1) == (task == "multiclass")

@@ -23,6 +23,7 @@ ROOT = Path(__file__).resolve().parents[1]
 DATA = Path(os.environ.get("HOUNSFIELD_DATA", ROOT.parent / "shared" / "data"))
 LOOK = 0.25  # seconds between two looks at the memory: each takes some of the time that is measured
 INNER_FOLDS = 5
+TOGETHER = 16  # cases that go through the backbone at a time
 STRENGTHS = 10.0 ** np.arange(-4, 3)  # the C of logistic regressions; the features are standardised
 
 
@@ -112,9 +113,11 @@ def features_of(images: Images, plan: Plan) -> np.ndarray:
     recipe = recipe_of(plan)
     found = []
     with torch.inference_mode():
-        for case in images.arrays:
-            inputs = laid_out(torch.from_numpy(network_input(case, recipe)))
-            found.append(model(inputs).mean(dim=0).double().numpy())
+        for start in range(0, len(images.arrays), TOGETHER):
+            cases = [network_input(case, recipe) for case in images.arrays[start : start + TOGETHER]]
+            features = model(laid_out(torch.from_numpy(np.concatenate(cases)))).double().numpy()
+            ends = np.cumsum([len(case) for case in cases])[:-1]
+            found += [part.mean(axis=0) for part in np.split(features, ends)]
     return np.stack(found)
 
 

@@ -7,7 +7,7 @@ the time for the store and the cache. Beside it plain full fine-tuning of the sa
 plan's epochs, schedule, patience and augmentation. Clocks start with the training; scan and plan come before.
 
 Images: nested, stratified subsets of the official training part, drawn with the seed, and the official validation and test
-parts whole. The default plan (which sets some of the subset aside to calibrate) against a logistic regression on the frozen
+parts whole. The default plan (which sets a part of the subset aside to calibrate) against a logistic regression on the frozen
 features of its backbone, C by inner cross-validation, which learns from all that is not test or validation. Pictures
 that leak between parts are dropped; how many were trained on is told. Intervals are 95%, over the test images.
 

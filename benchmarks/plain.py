@@ -2,13 +2,12 @@
 
 The network, loss, optimiser, schedule and augmentation are those of the plan, so that what differs from Hounsfield is the
 way through them. Frozen layers run in evaluation mode and keep no gradients; images lie in memory, prepared once; two
-workers augment them; validation follows each epoch, and the weights of its best epoch are kept.
+workers augment them; validation follows each epoch, and the epoch is kept that Hounsfield's rule keeps.
 """
 
 from __future__ import annotations
 
 import copy
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from hounsfield.core import Plan
 from hounsfield.models import Network, build, renew, stacked
 from hounsfield.prepare import network_input, recipe_of
 from hounsfield.train.augment import augment, augmenter
-from hounsfield.train.fit import validation_auc
+from hounsfield.train.fit import Standing, validation_auc
 from hounsfield.train.losses import loss_of
 from hounsfield.train.optimise import optimiser, schedule
 
@@ -55,7 +54,7 @@ def whole(plan: Plan) -> Plan:
 def fit(training: Images, validation: Images, plan: Plan, *, seed: int, seconds: float | None = None) -> Fitted:
     """Train a network of the plan, for its epochs or, where given, for so many seconds (validation included).
 
-    It stops early after the plan's `patience` epochs without a better one.
+    It keeps the epoch that Hounsfield would keep, and stops early after the plan's `patience` epochs without such a one.
     """
     started = time.perf_counter()
     torch.manual_seed(seed)
@@ -66,7 +65,7 @@ def fit(training: Images, validation: Images, plan: Plan, *, seed: int, seconds:
     steps = TICKS if seconds else len(loader) * plan.epochs.value
     optimizer = optimiser(tail, plan)
     scheduler = schedule(optimizer, plan, steps)
-    found, best, selection, done = Fitted(network), tail.state_dict(), -math.inf, 0
+    found, best, standing, done = Fitted(network), tail.state_dict(), Standing(), 0
     while True:
         _learn(tail, plan)
         for inputs, counts, targets in loader:
@@ -83,13 +82,10 @@ def fit(training: Images, validation: Images, plan: Plan, *, seed: int, seconds:
             if seconds and spent >= seconds:
                 break
         logits = torch.from_numpy(predict(network, validation, plan))
-        target = torch.from_numpy(validation.targets)
-        area = validation_auc(logits, target)
+        area, error = validation_auc(logits, torch.from_numpy(validation.targets))
         found.history.append((time.perf_counter() - started, area))
-        # Of epochs with the same AUC the one with the smaller loss, as Hounsfield chooses.
-        value = area - 1e-4 * math.tanh(float(loss_of(plan.loss.value, plan.labels.value, logits, target)))
-        if value > selection:
-            best, selection, found.best = copy.deepcopy(tail.state_dict()), value, len(found.history) - 1
+        if standing.after(area, error):
+            best, found.best = copy.deepcopy(tail.state_dict()), len(found.history) - 1
         last = len(found.history) - 1
         over = time.perf_counter() - started >= seconds if seconds else len(found.history) == plan.epochs.value
         if over or last - found.best >= plan.patience.value:

@@ -6,8 +6,8 @@ Plain is the loop of benchmarks/plain.py: no cache; its clock starts before the 
 weights restored. Hounsfield's clock is around `hounsfield.train`, with the store, the cache, calibration and sealing.
 Scan and plan come before both; imports are in neither. Backbone, frozen layers, epochs, optimiser, schedule and
 augmentation are the same; plain augments anew in every epoch, Hounsfield shows cached views in turn. The validation AUC
-is that of the kept weights on one validation part, of Hounsfield's through its sealed bundle. A row whose AUCs differ by
-more than 0.01 does not count. Memory is that of all processes of a side; each side has a process of its own.
+is that of the kept weights on one validation part, of Hounsfield's through its sealed bundle; both keep an epoch by the same
+rule. A row whose AUCs differ by more than 0.01 does not count. Memory is that of all processes of a side; each side has a process of its own.
 
 ResNet-50 has no weights that install with Hounsfield: both sides take one file of random ones, which cost the same time.
 Its AUCs are then those of random features.
@@ -99,7 +99,7 @@ def prepare(folder: Path, archive: Path, setting: Setting, epochs: int, size: in
     cohort = hounsfield.scan(archive, out=folder / "run", seed=seed)
     decisions: dict[str, Any] = {
         "backbone": setting.backbone, "frozen": setting.frozen, "size": [size, size], "epochs": epochs, "patience": epochs,
-        "cached_views": setting.views, "members": 1, "seed": seed,
+        "cached_views": setting.views, "members": 1, "seed": seed, "head": "last",
     }  # fmt: skip
     if setting.backbone == "resnet50":
         decisions["weights"] = str(random_weights(setting.backbone, folder / "random.safetensors"))

@@ -14,7 +14,7 @@ from hounsfield.models import Network, build, renew
 from hounsfield.models.device import choose_device
 
 Make = Callable[..., Plan]
-SMALL = {"backbone": "mobilenetv3_small_100", "frozen": "through stage 2"}
+SMALL = {"backbone": "mobilenetv3_small_100", "frozen": "through stage 2", "head": "last"}
 
 
 @pytest.fixture

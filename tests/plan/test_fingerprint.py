@@ -78,7 +78,7 @@ def test_a_plan_of_several_findings(several: Any) -> None:
     assert (plan.dimension.value, plan.adjacent.value, plan.channels.value) == ("2.5d", 1, 3)
     assert all(decision.reason for decision in plan.decisions.values())
     volume = make_plan(several, workers=0, device="cpu", decisions={"dimension": "3d"})
-    assert volume.backbone.value in ("resnet10", "resnet18") and volume.channels.value == 1
+    assert volume.backbone.value in ("resnet18_half", "resnet18") and volume.channels.value == 1
     assert volume.spacing.value == (2.5, 0.8, 0.8) and volume.region.value.kind == "foreground"
 
 

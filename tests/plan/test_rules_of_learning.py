@@ -40,6 +40,7 @@ def test_findings_weigh_by_what_is_known_of_them(found: Make) -> None:
 def test_members_follow_folds_and_cases(found: Make) -> None:
     kinds = (found(folds=5), found(), found(cases=5000))
     assert [network.members(known).value for known in kinds] == [5, 3, 1]
+    assert network.members(found(cases=400), 32).value == 1 and network.members(found(cases=20), 32).value == 3
 
 
 @pytest.mark.parametrize("cases", [1, 7, 40, 100, 100_000])
@@ -48,7 +49,8 @@ def test_batches_and_views_are_never_nothing(found: Make, cases: int, slices: in
     known = found(cases=cases)
     assert 4 <= learning.batch(known, slices).value <= 32
     assert 2 <= learning.batch(known, slices, voxels=96 * 96 * 64).value <= 7
-    assert 4 <= network.cached_views(known, "all", slices).value <= 16
+    least = 4 if slices == 1 else 2  # a stack's slices are views of each other already
+    assert least <= network.cached_views(known, "all", slices).value <= 16
     assert network.cached_views(known, "none", slices).value == 0
 
 

@@ -27,7 +27,7 @@ from hounsfield.train.optimise import optimiser, schedule
 Make = Callable[..., Plan]
 CPU = torch.device("cpu")
 SMALL = {
-    "backbone": "mobilenetv3_small_100", "frozen": "through stage 2", "members": 1, "dropout": 0.0, "batch": 8, "epochs": 3,
+    "backbone": "mobilenetv3_small_100", "frozen": "through stage 2", "head": "last", "members": 1, "dropout": 0.0, "batch": 8, "epochs": 3,
     "patience": 5, "cached_views": 3, "batch_norm": "trained", "learning_rate": 0.01,
 }  # fmt: skip
 # Real weights, where it matters how far rounding carries.

@@ -62,9 +62,9 @@ Removals = Annotated[list[Removal], BeforeValidator(_listed), AfterValidator(_on
 class Augmentation(_Strict):
     """What is varied in training. Degrees; fractions of the size; standard deviation in units of the [0, 1] range."""
 
-    rotate: float = Field(10.0, ge=0, le=180)
-    scale: float = Field(0.1, ge=0, lt=1)
-    shift: float = Field(0.05, ge=0, lt=1)
+    rotate: float = Field(15.0, ge=0, le=180)
+    scale: float = Field(0.15, ge=0, lt=1)
+    shift: float = Field(0.1, ge=0, lt=1)
     flip_horizontal: bool = False
     flip_vertical: bool = False
     noise: float = Field(0.02, ge=0)
@@ -180,6 +180,7 @@ class Plan(_Strict):
     backbone: Decision[str]
     weights: Decision[Weights]
     frozen: Decision[str]
+    head: Decision[Literal["last", "stages"]] = Decision(value="last", reason="the last map, as in pretraining")
     pooling: Decision[Literal["mean", "lstm", "gru", "attention"]] = Decision(value="mean", reason="the mean logit")
     cached_views: Decision[int]
     cache_precision: Decision[Literal["half", "single"]] = Decision(value="half", reason="half the room")

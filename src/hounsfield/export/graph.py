@@ -12,6 +12,7 @@ import torch
 from onnx import TensorProto, compose, helper
 
 from hounsfield.core.bundle import Bundle
+from hounsfield.core.plan import Plan
 from hounsfield.errors import ExportError
 from hounsfield.export.nodes import Nodes
 from hounsfield.export.recipe import add_recipe
@@ -28,7 +29,7 @@ def build_graph(bundle: Bundle, network: Network) -> onnx.ModelProto:
     Its input `image` is float32 of conditioned values (for CT: Hounsfield units): (n, channels, height, width), or
     (n, slices, channels, height, width) where the plan takes several slices of a case; channels are 3 for colour, 2n + 1
     for a slice with n neighbours on either side, else 1. The number of slices may vary from call to call, but for
-    recurrent layers and 3D networks, which take as many as the plan says. Its outputs `logits` and
+    3D networks, which take as many as the plan says: a graph knows nothing of padding. Its outputs `logits` and
     `probabilities` are (n, outputs), calibrated, in the order of the bundle's outputs.
 
     Raises
@@ -88,13 +89,13 @@ def _input_channels(bundle: Bundle) -> int:
     return 2 * bundle.plan.adjacent.value + 1
 
 
+def fixed_slices(plan: Plan) -> int | None:
+    """Return how many slices a graph must be given: of a volume as many as the plan says. None: any number."""
+    return plan.slices.value if plan.slices.value == 1 or plan.dimension.value == "3d" else None
+
+
 def _slices_axis(bundle: Bundle) -> str | int:
-    """How the axis of slices is called, or how long it must be: the exporter writes recurrence out step by step."""
-    plan = bundle.plan
-    if plan.slices.value == 1:
-        return 1
-    fixed = plan.dimension.value == "3d" or plan.pooling.value in ("lstm", "gru")
-    return plan.slices.value if fixed else "slices"
+    return fixed_slices(bundle.plan) or "slices"
 
 
 def _flattened(nodes: Nodes, channels: int) -> str:

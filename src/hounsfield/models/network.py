@@ -18,8 +18,9 @@ from safetensors.torch import load_file, save_file
 from torch import nn
 
 from hounsfield.core.plan import Plan, Weights
-from hounsfield.errors import BundleError
+from hounsfield.errors import BundleError, PlanError
 from hounsfield.models.cut import cut
+from hounsfield.models.head import StageHead
 from hounsfield.models.inflate import pretrained_volume
 from hounsfield.models.masking import valid_depth
 from hounsfield.models.pooling import SlicePooling
@@ -65,7 +66,7 @@ class Network(nn.Module):
             found += [tail.judge(activations, counts) for tail in self.tails]
         members = len(self.members)
         logits = torch.stack([logits for logits, _ in found], dim=1)
-        weights = [each for _, each in found if each is not None]
+        weights = [each for _, each in found if each is not None and inputs.shape[1] > 1]
         if self.flip:
             logits = (logits[:, :members] + logits[:, members:]) / 2
         return logits, torch.stack(weights).mean(dim=0) if weights else None
@@ -110,7 +111,7 @@ def build(plan: Plan, members: int | None = None, *, blank: bool = False) -> Net
     weights = Weights(source="none") if blank else plan.weights.value
     with _seeded(plan.seed.value):
         front, tail = cut(_model(plan, weights), plan.frozen.value, shape=probe_shape(plan))
-        tail.pooling = _pooling(plan, tail)
+        _finish(tail, front, plan)
     count = plan.members.value if members is None else members
     return Network(front, [copy.deepcopy(tail) for _ in range(count)], flip=plan.flip_at_test.value).eval()
 
@@ -124,11 +125,10 @@ def renew(tail: Tail, plan: Plan, seed: int) -> None:
         if plan.weights.value.source == "none":
             other = cut(_model(plan, plan.weights.value), plan.frozen.value, shape=probe_shape(plan))[1]
             tail.model.load_state_dict(other.model.state_dict())
-        if tail.pooling is not None:
-            fresh = _pooling(plan, tail)
-            assert fresh is not None
-            tail.pooling.load_state_dict(fresh.state_dict())
-            return
+        for end in (tail.pooling, tail.head):
+            if end is not None:
+                end.reset()
+                return
         for name, parameter in tail.model.get_classifier().named_parameters():
             if name.endswith("bias"):
                 parameter.zero_()
@@ -149,18 +149,35 @@ def _model(plan: Plan, weights: Weights) -> Any:
         model = pretrained_volume(plan.backbone.value, weights, size=size, drop_rate=plan.dropout.value, **settings)
     else:
         model = pretrained(plan.backbone.value, weights, drop_rate=plan.dropout.value, **settings)
-    if plan.dimension.value == "2.5d" and plan.pooling.value != "mean":
+    if _is_pooled(plan) or plan.head.value == "stages":
         model.reset_classifier(0)
     return model.eval()
 
 
-def _pooling(plan: Plan, tail: Tail) -> SlicePooling | None:
-    kind = plan.pooling.value
-    if plan.dimension.value != "2.5d" or kind == "mean":
-        return None
-    # Some heads widen the last features before they classify; timm tells by how much.
-    features = getattr(tail.model, "head_hidden_size", None) or tail.model.num_features
-    return SlicePooling(kind, features, len(plan.outputs), plan.dropout.value)
+def _finish(tail: Tail, front: nn.Module, plan: Plan) -> None:
+    """Give a tail what takes the place of the backbone's classifier, if the plan says so."""
+    if not _is_pooled(plan) and plan.head.value == "last":
+        return
+    if plan.head.value == "stages" and (tail.chain is None or plan.frozen.value == "none" or tail.volume):
+        raise PlanError(
+            f"head: 'stages' needs a 2D backbone that is frozen up to a stage, not frozen: {plan.frozen.value!r}",
+            fix="Set head to last, or frozen to stem or through stage 1, 2, …",
+        )
+    tail.eval().sees_stages = plan.head.value == "stages"
+    with torch.inference_mode():
+        features = tail.frames(front(torch.zeros(1, *probe_shape(plan))))
+    if _is_pooled(plan):
+        tail.pooling = _pooling(plan, features.shape[1])
+    else:
+        tail.head = StageHead(features.shape[1], len(plan.outputs), plan.dropout.value)
+
+
+def _is_pooled(plan: Plan) -> bool:
+    return plan.dimension.value == "2.5d" and plan.pooling.value != "mean"
+
+
+def _pooling(plan: Plan, features: int) -> SlicePooling:
+    return SlicePooling(plan.pooling.value, features, len(plan.outputs), plan.dropout.value)
 
 
 @contextmanager

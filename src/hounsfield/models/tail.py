@@ -10,6 +10,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from hounsfield.models.device import laid_out
+from hounsfield.models.head import StageHead, summary
 from hounsfield.models.masking import valid_depth
 from hounsfield.models.pooling import SlicePooling
 
@@ -30,6 +31,10 @@ class Tail(nn.Module):
         (then `whole` says whether its features belong to the tail).
     chained:
         The modules are called one after the other; else through `forward_features`.
+    sees_stages:
+        The features of a slice are those of all stages here and of the front's last, and not of the last map alone.
+    head:
+        Takes the classifier's place where it sees stages; or None.
     pooling:
         Joins the features of a case's slices; None where a case's logit is the mean over its slices, or for volumes.
     volume:
@@ -48,7 +53,6 @@ class Tail(nn.Module):
         *,
         chained: bool,
         whole: bool,
-        pooling: SlicePooling | None = None,
         depths: torch.Tensor | None = None,
     ) -> None:
         super().__init__()
@@ -56,7 +60,9 @@ class Tail(nn.Module):
         self.groups = groups
         self.chain = [name for group in groups for name in group] if groups is not None and chained else None
         self.whole = whole
-        self.pooling = pooling
+        self.sees_stages = False
+        self.head: StageHead | None = None
+        self.pooling: SlicePooling | None = None
         self.volume = depths is not None
         self.register_buffer("depths", depths, persistent=False)
         # The last feature map, as a module of its own, so that Grad-CAM has a place to stand whatever is frozen.
@@ -98,12 +104,26 @@ class Tail(nn.Module):
 
     def frames(self, activations: torch.Tensor) -> torch.Tensor:
         """(frames, …) activations → (frames, outputs) logits of single slices, or their features where slices are pooled."""
+        if self.sees_stages:
+            features = self.stage_features(activations)
+            return features if self.head is None else self.head(features)
         if self.chain is not None:
             for name in self.chain:
                 activations = self.model.get_submodule(name)(activations)
         elif self.whole:
             activations = self.model.forward_features(activations)
         return self.model.forward_head(self.last_map(activations))
+
+    def stage_features(self, activations: torch.Tensor) -> torch.Tensor:
+        """(frames, …) → (frames, features): a summary of every stage's maps, and what the classifier would have seen."""
+        found = [summary(activations)]
+        stages = [names for names in self.groups or [] if names]
+        for place, names in enumerate(stages):
+            for name in names:
+                activations = self.model.get_submodule(name)(activations)
+            if place < len(stages) - 1:
+                found.append(summary(activations))
+        return torch.cat([*found, self.model.forward_head(self.last_map(activations))], dim=1)
 
     def _of_slices(self, activations: torch.Tensor, present: torch.Tensor | None) -> torch.Tensor:
         """(cases, slices, …) → (cases, slices, features). Padding is not computed, and is 0."""
@@ -118,7 +138,7 @@ class Tail(nn.Module):
 
     def _gradually(self, flat: torch.Tensor) -> torch.Tensor:
         """A CT of hundreds of slices goes through in pieces, whose inner activations are computed again for the gradient."""
-        if torch.is_grad_enabled():
+        if torch.is_grad_enabled() and not torch.compiler.is_compiling():
             if len(flat) <= WHOLE:
                 return self.frames(laid_out(flat))
             pieces = [checkpoint(self.frames, piece, use_reentrant=False) for piece in in_pieces(flat)]

@@ -147,10 +147,11 @@ def _network(take: _Decisions, found: Fingerprint) -> None:
     if kind != "3d":
         weights_file(name, weights)
     frozen = take("frozen", network.frozen(found, name, weights.source != "none"))
+    take("head", network.head(name, frozen, kind))
     take("pooling", network.pooling(found, kind))
     take("cached_views", network.cached_views(found, frozen, count))
     take("cache_precision", learning.customary("cache_precision"))
-    take("members", network.members(found))
+    take("members", network.members(found, count, kind))
 
 
 def _learning(take: _Decisions, found: Fingerprint, wishes: Wishes, device: str) -> None:
@@ -160,8 +161,9 @@ def _learning(take: _Decisions, found: Fingerprint, wishes: Wishes, device: str)
     drawn = take("sampler", learning.sampler())
     take("loss", learning.loss(found, wishes.loss, drawn))
     take("accumulate", learning.accumulate(found, take("batch", learning.batch(found, count, voxels))))
-    for name in ("epochs", "patience", "learning_rate"):
-        take(name, learning.customary(name))
+    take("epochs", learning.epochs(pretrained))
+    take("patience", learning.customary("patience"))
+    take("learning_rate", learning.learning_rate(pretrained))
     take("backbone_rate", learning.backbone_rate(pretrained, count))
     for name in ("layer_decay", "unfreeze", "schedule", "warm_up", "clip"):
         take(name, learning.customary(name))

@@ -29,7 +29,7 @@ class Rung:
 
 def freeze_all(usual: Plan) -> dict[str, Any]:
     """Train the head alone; without pretrained weights there is nothing to freeze."""
-    return {} if usual.frozen.value == "none" else {"frozen": "all"}
+    return {} if usual.frozen.value == "none" else {"frozen": "all", "head": "last"}
 
 
 def epochs(count: int) -> Step:

@@ -24,15 +24,16 @@ class Augmenter:
     """The transforms of a plan: slice by slice, or for a volume as a whole.
 
     Geometry comes first, then contrast and noise, so that noise is never interpolated. A volume turns about the axis
-    through its slices, so that it stays a possible stack, and keeps its slices in their places.
+    through its slices, so that it stays a possible stack, and keeps its slices in their places; one that is about as
+    deep as it is wide turns about all axes (`deep`), as a patient may lie.
     """
 
-    def __init__(self, plan: Augmentation, *, volume: bool) -> None:
+    def __init__(self, plan: Augmentation, *, volume: bool, deep: bool = False) -> None:
         self.volume = volume
         row, column = (1, 2) if volume else (0, 1)
         steps: list[Transform] = []
         if plan.rotate or plan.scale or plan.shift:
-            steps.append(_Affine(plan, volume))
+            steps.append(_Affine(plan, volume, deep))
         if plan.flip_horizontal:
             steps.append(RandFlip(prob=0.5, spatial_axis=column))
         if plan.flip_vertical:
@@ -52,7 +53,8 @@ class Augmenter:
 
 
 def augmenter(plan: Plan) -> Augmenter:
-    return Augmenter(plan.augmentation.value, volume=plan.dimension.value == "3d")
+    deep = 2 * plan.slices.value >= max(plan.size.value)
+    return Augmenter(plan.augmentation.value, volume=plan.dimension.value == "3d", deep=deep)
 
 
 def augment(transforms: Augmenter, case: np.ndarray, seed: tuple[int, ...]) -> np.ndarray:
@@ -80,18 +82,18 @@ def _elastic(magnitude: float, volume: bool) -> Transform:
 class _Affine(RandAffine):
     """Turn, scale and shift; the shift is a share of the size, which MONAI takes in pixels and so per image."""
 
-    def __init__(self, plan: Augmentation, volume: bool) -> None:
-        self.share = plan.shift
+    def __init__(self, plan: Augmentation, volume: bool, deep: bool) -> None:
+        self.share, self.along = plan.shift, float(deep)
         turn = float(np.deg2rad(plan.rotate))
         super().__init__(
-            prob=0.9, rotate_range=(turn, 0.0, 0.0) if volume else turn,
-            scale_range=(0.0, plan.scale, plan.scale) if volume else plan.scale, translate_range=1.0,
+            prob=0.9, rotate_range=(turn, self.along * turn, self.along * turn) if volume else turn,
+            scale_range=(self.along * plan.scale, plan.scale, plan.scale) if volume else plan.scale, translate_range=1.0,
             mode="bilinear", padding_mode="zeros",
         )  # fmt: skip
 
     def __call__(self, img: Any, *args: Any, **kwargs: Any) -> Any:  # type: ignore[override]
         sides = img.shape[1:]
-        shares = (0.0, self.share, self.share) if len(sides) == 3 else (self.share, self.share)
+        shares = (self.along * self.share, self.share, self.share) if len(sides) == 3 else (self.share, self.share)
         reach = tuple((-share * side, share * side) for share, side in zip(shares, sides, strict=True))
         self.rand_affine_grid.translate_range = reach
         return super().__call__(img, *args, **kwargs)

@@ -88,7 +88,7 @@ class Module(lightning.LightningModule):
         """Set the mode; where the plan freezes batch norm, it keeps its statistics while its scale and shift learn."""
         super().train(mode)
         if mode and self.plan.batch_norm.value == "frozen":
-            for module in self.tail.modules():
+            for module in self.tail.model.modules():
                 if isinstance(module, nn.modules.batchnorm._BatchNorm):
                     module.eval()
         if mode:

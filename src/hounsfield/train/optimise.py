@@ -68,7 +68,8 @@ def _by_stage(tail: Tail) -> list[list[nn.Parameter]]:
         stages.append([parameter for name in names for parameter in tail.model.get_submodule(name).parameters()])
     placed = {id(parameter) for stage in stages for parameter in stage}
     classifier = tail.model.get_classifier()
-    head = [*classifier.parameters(), *(tail.pooling.parameters() if tail.pooling is not None else ())]
+    ends = [module for module in (classifier, tail.head, tail.pooling) if module is not None]
+    head = [parameter for module in ends for parameter in module.parameters()]
     placed |= {id(parameter) for parameter in head}
     rest = [parameter for parameter in tail.parameters() if id(parameter) not in placed]
     return [head, *[stage for stage in [rest, *stages] if stage]]

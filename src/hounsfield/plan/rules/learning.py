@@ -5,7 +5,7 @@ from __future__ import annotations
 from hounsfield.core.plan import Decision, Loss
 from hounsfield.plan.fingerprint import Fingerprint
 
-EPOCHS, PATIENCE = 20, 6
+EPOCHS, EPOCHS_FROM_NOTHING, PATIENCE = 20, 24, 8
 LARGEST_BATCH, SMALLEST_BATCH = 32, 4
 # What a batch may hold before memory, not the number of cases, decides: 128 images, or as many voxels as 16 volumes of 64³.
 IMAGES_TOGETHER = 128
@@ -13,9 +13,7 @@ VOXELS_TOGETHER = 16 * 64**3
 LARGEST_WEIGHT = 20.0
 CUSTOMARY = {
     "dropout": (0.2, "customary for this size of network"),
-    "epochs": (EPOCHS, "at the most; early stopping on validation AUC usually ends sooner"),
-    "patience": (PATIENCE, "epochs without a better validation AUC before it stops"),
-    "learning_rate": (1e-3, "AdamW, one cycle; the greatest rate of the cycle, for the head"),
+    "patience": (PATIENCE, "epochs that are clearly worse than the best before it stops"),
     "layer_decay": (1.0, "the stages that are trained learn alike: there are few of them"),
     "unfreeze": (0, "all that is trained is trained from the start: what is frozen stays cached"),
     "schedule": ("one-cycle", "a rise, then a fall to nothing: it needs no guess of when to lower the rate"),
@@ -33,6 +31,19 @@ def customary(name: str) -> Decision[object]:
     """Decisions that no fact of the cohort changes."""
     value, reason = CUSTOMARY[name]
     return Decision(value=value, reason=reason)
+
+
+def epochs(pretrained: bool) -> Decision[int]:
+    if not pretrained:
+        return Decision(value=EPOCHS_FROM_NOTHING, reason="at the most; what begins with nothing needs more of them")
+    return Decision(value=EPOCHS, reason="at the most; early stopping on validation AUC may end sooner")
+
+
+def learning_rate(pretrained: bool) -> Decision[float]:
+    how = "AdamW; the greatest rate of the schedule, for the head"
+    if not pretrained:
+        return Decision(value=2e-3, reason=f"{how}; without pretrained weights there is nothing to spoil")
+    return Decision(value=1e-3, reason=how)
 
 
 def sampler() -> Decision[str]:

@@ -72,17 +72,29 @@ def pooling(found: Fingerprint, kind: str) -> Decision[str]:
     )
 
 
+def head(name: str, frozen_to: str, kind: str) -> Decision[str]:
+    """`name` is the backbone."""
+    if kind == "3d" or frozen_to in ("none", "all") or not any(word in name for word in _CUTTABLE):
+        return Decision(value="last", reason="the last map, as in pretraining")
+    return Decision(
+        value="stages",
+        reason="mean and maximum of every trained stage: fine texture too, which few labels cannot teach the last map",
+    )
+
+
 def cached_views(found: Fingerprint, frozen_to: str, slice_count: int) -> Decision[int]:
     if frozen_to == "none":
         return Decision(value=0, reason="nothing is frozen, so nothing is cached: every epoch augments anew")
     images = found.cases * slice_count
-    views = max(4 if slice_count == 1 else 2, min(8, round(8_000 / images)))
+    views = max(4 if slice_count == 1 else 2, min(16, round(8_000 / images)))
     return Decision(value=views, reason=f"{views} augmented views per image; epochs take turns")
 
 
-def members(found: Fingerprint, slice_count: int = 1) -> Decision[int]:
+def members(found: Fingerprint, slice_count: int = 1, kind: str = "2d") -> Decision[int]:
     if found.folds:
         return Decision(value=found.folds, reason="one per fold, each time that the cohort is divided")
+    if kind == "3d":
+        return Decision(value=1, reason="a 3D network takes its time; more members are better where there is more")
     if found.cases * slice_count >= 2000 and slice_count > 1:
         return Decision(
             value=1, reason=f"{found.cases} training cases of {slice_count} slices are many images to train on"

@@ -1,0 +1,90 @@
+"""Whole runs on slices with a sequence, on volumes and on several findings: each trains, predicts, explains and exports."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+import pytest
+
+from hounsfield.cohort import Labelling, Stated
+from hounsfield.core import Bundle, Cohort, Predictions
+from hounsfield.core import files as writing
+from hounsfield.phantom import generate
+from hounsfield.pipeline.run import External, run_all
+from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
+from hounsfield.predict import predict
+
+pytestmark = pytest.mark.slow
+BRIEF = {"epochs": 2, "patience": 2, "members": 1}
+KINDS: dict[str, dict[str, Any]] = {
+    "attention": {"dimension": "2.5d", "pooling": "attention", "slices": 6, "size": [64, 64], "frozen": "through stage 5"},
+    "lstm": {
+        "dimension": "2.5d", "pooling": "lstm", "slices": 6, "size": [64, 64], "frozen": "all", "adjacent": 1, "channels": 3,
+        "windows": [[-500, 1500]],
+    },
+    "volume": {
+        "dimension": "3d", "backbone": "resnet10_half", "region": {"kind": "body", "margin": 5}, "spacing": [8, 6, 6],
+        "size": [64, 64], "slices": 16,
+    },
+    "volume at once": {"dimension": "3d", "backbone": "densenet121", "spacing": None, "size": [32, 32], "slices": 16},
+}  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def stacks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("stacks") / "images"
+    generate(folder, patients_a=44, patients_b=8, slices=16, size=64, seed=2)
+    return folder
+
+
+def _options(stacks: Path) -> ScanOptions:
+    return ScanOptions(stacks / "centre-a", Labelling(table=stacks / "labels.csv", label=("nodule",)), Stated(site="A"))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_run_of_every_kind(stacks: Path, tmp_path: Path, kind: str) -> None:
+    machine = Machine(device="cpu", workers=2)
+    centre = External(stacks / "centre-b", Labelling(table=stacks / "labels.csv", label=("nodule",)))
+    run = run_all(
+        tmp_path / "run", _options(stacks), PlanOptions(decisions=BRIEF | KINDS[kind]), machine, {"B": centre}
+    )
+    stored = Predictions.load(run.predictions("test"))
+    again, _ = predict(Bundle.load(run.bundle), Cohort.load(run.path), device="cpu", workers=0)
+    assert np.abs(again.logits - stored.logits).max() < 1e-5 and stored.logits.std() > 1e-4
+    assert Predictions.load(run.predictions("external-B")).table.height == 8
+    parity = json.loads((run.export / "parity.json").read_text())
+    assert parity["passed"], parity["reason"]
+    panels = json.loads((run.explain / "panels.json").read_text())
+    assert panels and all(
+        "of the 6" in one["note"] or "of the 16" in one["note"] or "of the 1" in one["note"] for one in panels
+    )
+    if kind.startswith("volume"):
+        assert "slice_weights" not in stored.table.columns
+    else:
+        weights = stored.table["slice_weights"]
+        assert weights.list.len().to_list() == [6] * stored.table.height
+        assert np.allclose(weights.list.sum().to_numpy(), 1, atol=1e-6)
+
+
+def test_a_run_on_several_findings(stacks: Path, tmp_path: Path) -> None:
+    rows = pl.read_csv(stacks / "labels.csv", infer_schema=False)
+    generator = np.random.default_rng(0)
+    second = np.where(generator.random(rows.height) < 0.1, "", generator.integers(2, size=rows.height).astype(str))
+    table = tmp_path / "findings.csv"
+    coded = pl.when(pl.col("nodule").is_in(["yes", "1", "nodule", "present"])).then(1).otherwise(0).cast(pl.String)
+    with writing.replacing(table) as partial:
+        rows.with_columns(coded.alias("nodule"), pl.Series("device", second)).write_csv(partial)
+    options = ScanOptions(stacks / "centre-a", Labelling(table=table, label=("nodule", "device")), Stated(site="A"))
+    decisions = BRIEF | {"dimension": "2.5d", "pooling": "mean", "slices": 4, "size": [64, 64], "frozen": "all"}
+    run = run_all(tmp_path / "run", options, PlanOptions(decisions=decisions), Machine(device="cpu", workers=2))
+    bundle = Bundle.load(run.bundle)
+    assert bundle.labels == ["nodule", "device"] and bundle.calibration.thresholds is not None
+    stored = Predictions.load(run.predictions("test"))
+    assert stored.task.multi_label and stored.truth_states.shape == (stored.table.height, 2)
+    report = json.loads((run.path / "report" / "report.json").read_text())
+    assert set(report["evaluations"]["test"]["per_class"]) <= {"nodule", "device"}
+    assert json.loads((run.export / "parity.json").read_text())["passed"]

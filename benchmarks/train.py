@@ -7,7 +7,8 @@ weights restored. Hounsfield's clock is around `hounsfield.train`, with the stor
 Scan and plan come before both; imports are in neither. Backbone, frozen layers, epochs, optimiser, schedule and
 augmentation are the same; plain augments anew in every epoch, Hounsfield shows cached views in turn. The validation AUC
 is that of the kept weights on one validation part, of Hounsfield's through its sealed bundle; both keep an epoch by the same
-rule. A row whose AUCs differ by more than 0.01 does not count. Memory is that of all processes of a side; each side has a process of its own.
+rule. A row whose AUCs differ by more than 0.01 does not count. Memory is that of all processes of a side; each side has a
+process of its own.
 
 ResNet-50 has no weights that install with Hounsfield: both sides take one file of random ones, which cost the same time.
 Its AUCs are then those of random features.

@@ -32,7 +32,7 @@ def test_every_decision_has_a_reason(found: Make) -> None:
 def test_the_plan_follows_from_the_fingerprint(found: Make) -> None:
     plan = plan_from(found(frames=40), "cohort")
     assert (plan.task.value, plan.positive.value, plan.outputs) == ("binary", "yes", ["yes"])
-    assert (plan.dimension.value, plan.slices.value, plan.size.value) == ("2.5d", 32, (224, 224))
+    assert (plan.dimension.value, plan.slices.value, plan.size.value) == ("2.5d", 16, (224, 224))
     assert (plan.members.value, plan.pooling.value, plan.adjacent.value) == (1, "mean", 0)
     assert plan.weights.value.source == "packaged"
     recipe = recipe_of(plan)

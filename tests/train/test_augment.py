@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from monai.transforms import RandFlip
 
 from hounsfield.core.plan import Augmentation
-from hounsfield.train.augment import Augmenter, augment
+from hounsfield.train.augment import Augmenter, augment, augmenter
 
 STILL = {"rotate": 0.0, "scale": 0.0, "shift": 0.0, "noise": 0.0, "contrast": (1.0, 1.0)}
 
@@ -79,6 +81,29 @@ def test_slices_are_varied_one_by_one_and_a_volume_as_a_whole() -> None:
         assert turned.shape == case.shape
         # Equal slices stay equal and in their places: nothing turns, scales or shifts along the stack.
         assert np.allclose(turned, turned[:1], atol=1e-4) and turned.sum() > 0.5 * case.sum()
+
+
+def test_a_deep_volume_turns_about_all_axes(plan: Any) -> None:
+    case = np.zeros((16, 1, 32, 32), dtype=np.float32)
+    case[6:10, :, 4:28, 4:28] = 1.0
+    deep = augmenter(
+        plan(dimension="3d", backbone="resnet10", slices=16, size=[32, 32], channels=1, windows=[[0.5, 1.0]])
+    )
+    flat = augmenter(
+        plan(dimension="3d", backbone="resnet10", slices=16, size=[64, 64], channels=1, windows=[[0.5, 1.0]])
+    )
+
+    def tilts(transforms: Augmenter) -> list[float]:
+        """How far the slab's middle lies from front to back, between its upper and its lower half."""
+        found = []
+        for view in range(8):
+            turned = augment(transforms, case, (0, view))[:, 0]
+            depth = np.arange(16)[:, None, None]
+            halves = [(half * depth).sum() / half.sum() for half in (turned[:, :16], turned[:, 16:])]
+            found.append(abs(halves[0] - halves[1]))
+        return found
+
+    assert max(tilts(deep)) > 0.5 and max(tilts(flat)) < 0.05
 
 
 @pytest.mark.parametrize(("name", "axis"), [("flip_horizontal", 3), ("flip_vertical", 2)])

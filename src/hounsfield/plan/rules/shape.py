@@ -10,7 +10,7 @@ from hounsfield.plan.fingerprint import Fingerprint
 from hounsfield.plan.rules.values import RADIOGRAPHY, ULTRASOUND
 
 SMALL_IMAGE = 64
-SLICES_2D, SLICES = 8, 32
+SLICES_2D, SLICES = 8, 16
 # The largest grid that trains on a CPU, or on a small GPU, in hours and not days.
 DEPTH, SIDE = 64, 96
 STEP_3D = 8

@@ -11,6 +11,7 @@ import torch
 from hounsfield.core import Plan
 from hounsfield.errors import BundleError, UsageError
 from hounsfield.models import Network, build, renew
+from hounsfield.models import tail as tail_module
 from hounsfield.models.device import choose_device
 
 Make = Callable[..., Plan]
@@ -125,6 +126,40 @@ def test_the_mirrored_image_is_judged_as_the_image_where_the_plan_says_so(plan: 
         torch.testing.assert_close(made(inputs), made(inputs.flip(-1)), atol=1e-6, rtol=1e-5)
         torch.testing.assert_close(made(inputs), (plain(inputs) + plain(inputs.flip(-1))) / 2, atol=1e-6, rtol=1e-5)
         assert (plain(inputs) - plain(inputs.flip(-1))).abs().max() > 1e-6
+
+
+def test_a_long_stack_passes_in_pieces_with_the_same_answer_and_gradient(
+    plan: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = plan(
+        **{
+            **SMALL,
+            "dimension": "2.5d",
+            "pooling": "attention",
+            "slices": 40,
+            "dropout": 0.0,
+            "members": 1,
+            "flip_at_test": False,
+        }
+    )
+    network = build(settings)
+    renew(network.tails[0], settings, 1)
+    inputs, found = torch.rand(2, 40, 3, 32, 32), []
+    sizes: list[int] = []
+    network.tails[0].last_map.register_forward_hook(lambda _module, _inputs, output: sizes.append(len(output)))
+    for piece, whole in ((64, 128), (7, 16)):
+        monkeypatch.setattr(tail_module, "PIECE", piece)
+        monkeypatch.setattr(tail_module, "WHOLE", whole)
+        network.zero_grad()
+        logits = network(inputs)
+        logits.sum().backward()
+        kernel = next(parameter for parameter in network.tails[0].parameters() if parameter.ndim == 4)
+        assert kernel.grad is not None
+        found.append((logits.detach(), kernel.grad.clone()))
+    assert max(sizes[1:]) <= 7 and sizes[0] == 80, (
+        "the second time no more than seven slices are in the network at once"
+    )
+    torch.testing.assert_close(found[0], found[1], atol=1e-5, rtol=1e-3)
 
 
 def test_devices() -> None:

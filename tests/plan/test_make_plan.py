@@ -33,7 +33,7 @@ def test_the_plan_follows_from_the_fingerprint(found: Make) -> None:
     plan = plan_from(found(frames=40), "cohort")
     assert (plan.task.value, plan.positive.value, plan.outputs) == ("binary", "yes", ["yes"])
     assert (plan.dimension.value, plan.slices.value, plan.size.value) == ("2.5d", 16, (224, 224))
-    assert (plan.members.value, plan.pooling.value, plan.adjacent.value) == (1, "mean", 0)
+    assert (plan.members.value, plan.pooling.value, plan.adjacent.value) == (3, "mean", 0)
     assert plan.weights.value.source == "packaged"
     recipe = recipe_of(plan)
     assert [step.kind for step in recipe.steps] == ["window", "resize", "pad", "repeat", "normalise"]

@@ -13,7 +13,7 @@ from hounsfield.core import files
 from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import SPLITS, Cohort
 from hounsfield.errors import ExportError, HounsfieldError
-from hounsfield.export.graph import build_graph, fixed_slices
+from hounsfield.export.graph import build_graph
 from hounsfield.export.parity import Parity, check
 from hounsfield.predict import files_of, load_network, preparation_of
 from hounsfield.prepare import conditioned_frames
@@ -71,10 +71,9 @@ def _real_images(
             chosen.append(table[evenly_spaced(table.height, min(room, table.height))])
             room -= chosen[-1].height
     jobs = [(case, preparation_of(bundle)) for case in files_of(cohort, pl.concat(chosen))]
-    found, wanted = [], fixed_slices(bundle.plan)
+    found = []
     for index, frames in each(_frames_of, jobs, workers=workers):
-        # Unreadable files are in quarantine already, or will be; a graph of so many slices takes no shorter case.
-        if not isinstance(frames, HounsfieldError) and wanted in (None, len(frames)):
+        if not isinstance(frames, HounsfieldError):  # unreadable files are in quarantine already, or will be
             found.append(frames)
         if progress is not None:
             progress(index + 1, len(jobs))

@@ -12,13 +12,14 @@ import torch
 from onnx import TensorProto, compose, helper
 
 from hounsfield.core.bundle import Bundle
-from hounsfield.core.plan import Plan
 from hounsfield.errors import ExportError
 from hounsfield.export.nodes import Nodes
 from hounsfield.export.recipe import add_recipe
 from hounsfield.models import Network
+from hounsfield.models.volume import SMALLEST
 
 OPSET = 18
+MOST_SLICES = 4096
 INPUT, NETWORK_INPUT, NETWORK_LOGITS = "image", "network_input", "network_logits"
 OUTPUTS = ("logits", "probabilities")
 
@@ -28,8 +29,8 @@ def build_graph(bundle: Bundle, network: Network) -> onnx.ModelProto:
 
     Its input `image` is float32 of conditioned values (for CT: Hounsfield units): (n, channels, height, width), or
     (n, slices, channels, height, width) where the plan takes several slices of a case; channels are 3 for colour, 2n + 1
-    for a slice with n neighbours on either side, else 1. The number of slices may vary from call to call, but for
-    3D networks, which take as many as the plan says: a graph knows nothing of padding. Its outputs `logits` and
+    for a slice with n neighbours on either side, else 1. The number of slices may vary from call to call, and
+    must be one for all cases of a call: a graph knows nothing of padding. Its outputs `logits` and
     `probabilities` are (n, outputs), calibrated, in the order of the bundle's outputs.
 
     Raises
@@ -89,13 +90,9 @@ def _input_channels(bundle: Bundle) -> int:
     return 2 * bundle.plan.adjacent.value + 1
 
 
-def fixed_slices(plan: Plan) -> int | None:
-    """Return how many slices a graph must be given: of a volume as many as the plan says. None: any number."""
-    return plan.slices.value if plan.slices.value == 1 or plan.dimension.value == "3d" else None
-
-
 def _slices_axis(bundle: Bundle) -> str | int:
-    return fixed_slices(bundle.plan) or "slices"
+    """How the axis of slices is called: a case may give any number of them, but where the plan takes one."""
+    return 1 if bundle.plan.slices.value == 1 else "slices"
 
 
 def _flattened(nodes: Nodes, channels: int) -> str:
@@ -127,8 +124,13 @@ def _add_calibration(nodes: Nodes, bundle: Bundle) -> None:
 
 def _network(network: Network, bundle: Bundle) -> onnx.ModelProto:
     axis = _slices_axis(bundle)
-    example = torch.zeros(2, 3 if axis == "slices" else int(axis), bundle.plan.channels.value, *bundle.recipe.size)
-    dynamic = {0: torch.export.Dim("cases")} | ({1: torch.export.Dim("slices")} if axis == "slices" else {})
+    least = SMALLEST if bundle.plan.dimension.value == "3d" else 2
+    # An odd number above the least, so that the exporter takes no property of the example for a rule.
+    slices = least + 1 if axis == "slices" else 1
+    example = torch.zeros(2, slices, bundle.plan.channels.value, *bundle.recipe.size)
+    dynamic = {0: torch.export.Dim("cases")}
+    if axis == "slices":
+        dynamic[1] = torch.export.Dim("slices", min=least, max=MOST_SLICES)
     levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "torch.export")}
     for name in levels:
         logging.getLogger(name).setLevel(logging.ERROR)

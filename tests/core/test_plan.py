@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from hounsfield.core import Plan, files
-from hounsfield.core.plan import Decision, Weights
+from hounsfield.core.plan import Decision, Limits, Region, Weights
 from hounsfield.errors import PlanError
 
 
@@ -121,3 +121,20 @@ def test_outputs(plan: Plan) -> None:
         "positive": {"value": None},
     })  # fmt: skip
     assert many.outputs == ["a", "b", "c"]
+
+
+def test_limits_and_regions_read_as_words() -> None:
+    assert str(Limits()) == "none"
+    assert str(Limits(memory=8, minutes=4.5)) == "8 GiB of memory, 4.5 min of training"
+    assert str(Region()) == "none"
+    assert str(Region(kind="body", margin=5)) == "body, 5 mm around it"
+    assert str(Region(kind="centre", size=(40, 50, 50))) == "centre, 40×50×50 mm"
+
+
+@pytest.mark.parametrize(
+    "content",
+    [{"kind": "centre"}, {"kind": "body", "size": (1, 2, 3)}, {"kind": "centre", "size": (1, 0, 3)}, {"margin": -1}],
+)
+def test_impossible_regions(content: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match=r"size|greater"):
+        Region.model_validate(content)

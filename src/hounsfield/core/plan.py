@@ -131,6 +131,11 @@ class Region(_Strict):
             raise ValueError("the size of a region is in mm, greater than 0")
         return self
 
+    def __str__(self) -> str:
+        around = f", {self.margin:g} mm around it" if self.margin else ""
+        sides = "" if self.size is None else f", {'×'.join(f'{side:g}' for side in self.size)} mm"
+        return f"{self.kind}{sides}{around}"
+
 
 class Limits(_Strict):
     """What a run may take: GiB of memory and of disk (null: what the machine has), and minutes of training."""
@@ -138,6 +143,11 @@ class Limits(_Strict):
     memory: float | None = Field(None, gt=0)
     disk: float | None = Field(None, gt=0)
     minutes: float | None = Field(None, gt=0)
+
+    def __str__(self) -> str:
+        units = {"memory": "GiB of memory", "disk": "GiB of disk", "minutes": "min of training"}
+        told = [f"{value:g} {units[name]}" for name, value in self if value is not None]
+        return ", ".join(told) or "none"
 
 
 class Cost(_Strict):

@@ -15,7 +15,7 @@ from safetensors.numpy import load_file
 from hounsfield.core import Cohort, Plan
 from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.stages import Machine, PlanOptions, plan_stage, scan_stage
-from hounsfield.train import EpochNews, train
+from hounsfield.train import EpochNews, Listeners, train
 from tests.pipeline.conftest import QUICK, options
 
 SETTINGS = QUICK | {"epochs": 4, "patience": 4, "dropout": 0.3}
@@ -40,7 +40,7 @@ class Interrupted(Exception):
 def test_resumed_equals_uninterrupted(planned: tuple[Cohort, Plan], tmp_path: Path, frozen: str) -> None:
     cohort, plan = planned
     if frozen == "none":  # images augmented anew in every epoch instead of cached activations
-        plan = plan.changed(frozen="none", cached_views=0, members=1, epochs=3)
+        plan = plan.changed(frozen="none", head="last", cached_views=0, members=1, epochs=3)
     train(cohort, plan, tmp_path / "whole", device="cpu", workers=2)
 
     def stop(member: int, news: EpochNews) -> None:
@@ -48,7 +48,7 @@ def test_resumed_equals_uninterrupted(planned: tuple[Cohort, Plan], tmp_path: Pa
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train(cohort, plan, tmp_path / "parts", device="cpu", workers=2, news=stop)
+        train(cohort, plan, tmp_path / "parts", device="cpu", workers=2, listeners=Listeners(news=stop))
     seen: list[tuple[int, int]] = []
     train(
         cohort,
@@ -56,7 +56,7 @@ def test_resumed_equals_uninterrupted(planned: tuple[Cohort, Plan], tmp_path: Pa
         tmp_path / "parts",
         device="cpu",
         workers=2,
-        news=lambda member, news: seen.append((member, news.epoch)),
+        listeners=Listeners(news=lambda member, news: seen.append((member, news.epoch))),
     )
     # The first member was finished, and of the second the epochs that had ended are not run again.
     assert {member for member, _ in seen} == {plan.members.value - 1}
@@ -65,7 +65,8 @@ def test_resumed_equals_uninterrupted(planned: tuple[Cohort, Plan], tmp_path: Pa
     assert whole.keys() == parts.keys()
     assert all((whole[name] == parts[name]).all() for name in whole)
     histories = [(tmp_path / name / "train" / "history.csv").read_text().splitlines() for name in ("whole", "parts")]
-    assert [line.rsplit(",", 2)[0] for line in histories[0]] == [line.rsplit(",", 2)[0] for line in histories[1]]
+    # The last three columns are the pace, the seconds, and which epoch is kept.
+    assert [line.rsplit(",", 3)[0] for line in histories[0]] == [line.rsplit(",", 3)[0] for line in histories[1]]
 
 
 @pytest.mark.slow

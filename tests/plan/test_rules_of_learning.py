@@ -43,6 +43,12 @@ def test_members_follow_folds_and_cases(found: Make) -> None:
     assert network.members(found(cases=400), 32).value == 1 and network.members(found(cases=20), 32).value == 3
 
 
+def test_what_begins_with_nothing_needs_more_epochs_and_many_cases_fewer(found: Make) -> None:
+    kinds = ((400, True), (4000, True), (4000, False))
+    assert [learning.epochs(found(cases=cases), pretrained).value for cases, pretrained in kinds] == [20, 12, 24]
+    assert learning.learning_rate(False).value > learning.learning_rate(True).value
+
+
 @pytest.mark.parametrize("cases", [1, 7, 40, 100, 100_000])
 @pytest.mark.parametrize("slices", [1, 8, 200])
 def test_batches_and_views_are_never_nothing(found: Make, cases: int, slices: int) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hounsfield.core.plan import Decision, Loss
 from hounsfield.plan.fingerprint import Fingerprint
 
-EPOCHS, EPOCHS_FROM_NOTHING, PATIENCE = 20, 24, 8
+EPOCHS, EPOCHS_OF_MANY, EPOCHS_FROM_NOTHING, PATIENCE = 20, 12, 24, 8
+ENOUGH_PER_EPOCH = 2000
 LARGEST_BATCH, SMALLEST_BATCH = 32, 4
 # What a batch may hold before memory, not the number of cases, decides: 128 images, or as many voxels as 16 volumes of 64³.
 IMAGES_TOGETHER = 128
@@ -33,7 +34,9 @@ def customary(name: str) -> Decision[object]:
     return Decision(value=value, reason=reason)
 
 
-def epochs(pretrained: bool) -> Decision[int]:
+def epochs(found: Fingerprint, pretrained: bool) -> Decision[int]:
+    if pretrained and found.cases >= ENOUGH_PER_EPOCH:
+        return Decision(value=EPOCHS_OF_MANY, reason=f"at the most; each shows {found.cases} cases")
     if not pretrained:
         return Decision(value=EPOCHS_FROM_NOTHING, reason="at the most; what begins with nothing needs more of them")
     return Decision(value=EPOCHS, reason="at the most; early stopping on validation AUC may end sooner")

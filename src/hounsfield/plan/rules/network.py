@@ -12,6 +12,8 @@ from hounsfield.plan.fingerprint import Fingerprint
 BACKBONE, BACKBONE_3D, LIGHT_3D = "tf_efficientnet_lite0", "resnet18", "resnet18_half"
 # Fewer cases than this cannot teach which slice matters: a mean has nothing to learn.
 FEW_FOR_ATTENTION = 150
+# From here on one member varies little; stacks count their images.
+MANY_CASES, MANY_IMAGES = 5000, 2000
 _CUTTABLE = ("efficientnet", "resnet", "densenet", "convnext", "regnet", "mobilenet")
 
 
@@ -95,10 +97,10 @@ def members(found: Fingerprint, slice_count: int = 1, kind: str = "2d") -> Decis
         return Decision(value=found.folds, reason="one per fold, each time that the cohort is divided")
     if kind == "3d":
         return Decision(value=1, reason="a 3D network takes its time; more members are better where there is more")
-    if found.cases * slice_count >= 2000 and slice_count > 1:
+    if found.cases * slice_count >= MANY_IMAGES and slice_count > 1:
         return Decision(
             value=1, reason=f"{found.cases} training cases of {slice_count} slices are many images to train on"
         )
-    if found.cases < 2000:
+    if found.cases < MANY_CASES:
         return Decision(value=3, reason=f"{found.cases} training cases: the mean of three seeds varies less than one")
     return Decision(value=1, reason=f"{found.cases} training cases are enough for one")

@@ -80,13 +80,13 @@ def main() -> None:
 
 
 def prepared(folder: Path, count: int | None, seed: int, epochs: int | None) -> tuple[Any, Any, Path]:
-    """Scan and plan, with everything but the seed (and a shorter training, where asked for) left to the plan."""
+    """Scan and plan. What the archive cannot say is told (breasts are paired); all but the seed is left to the plan."""
     import hounsfield
 
     own_key(folder)
     archive, run = folder / "images" / SOURCE.name, folder / "run"
     subset(SOURCE, archive, count, seed)
-    cohort = hounsfield.scan(archive, out=run, seed=seed)
+    cohort = hounsfield.scan(archive, out=run, seed=seed, body_part="BREAST")
     decisions = {"seed": seed} | ({"epochs": epochs} if epochs else {})
     return cohort, hounsfield.plan(cohort, out=run, **decisions), run
 

@@ -9,6 +9,7 @@ import pytest
 from sklearn import metrics
 
 from hounsfield.measure import auc, auc_error, average_precision, measures
+from hounsfield.measure.measures import NO_RESAMPLES
 from hounsfield.measure.ranking import WeightedRanking
 from hounsfield.measure.statistics import Statistics
 
@@ -55,7 +56,11 @@ def test_every_decided_measure_equals_scikit_learn_under_weights() -> None:
             "balanced_accuracy": metrics.balanced_accuracy_score(truth, decision, **common),
             "accuracy": metrics.accuracy_score(truth, decision, **common),
             "brier": metrics.brier_score_loss(truth, scores, **common),
+            "log_loss": metrics.log_loss(truth, scores, **common),
+            "mcc": metrics.matthews_corrcoef(truth, decision, **common),
         }
+        ratios = metrics.class_likelihood_ratios(truth, decision, **common)
+        expected |= dict(zip(("lr_positive", "lr_negative"), ratios, strict=True))
         for name, value in expected.items():
             assert found[name][row] == pytest.approx(value, abs=1e-12), name
 
@@ -71,6 +76,8 @@ def test_many_classes_equal_scikit_learn_macro() -> None:
         "f1": metrics.f1_score(truth, decision, average="macro"),
         "balanced_accuracy": metrics.balanced_accuracy_score(truth, decision),
         "brier": ((scores - np.eye(4)[truth]) ** 2).sum(axis=1).mean(),
+        "log_loss": metrics.log_loss(truth, scores),
+        "mcc": metrics.matthews_corrcoef(truth, decision),
     }
     for name, value in expected.items():
         assert found.overall[name].value == pytest.approx(value, abs=1e-12), name
@@ -84,7 +91,7 @@ def test_the_public_ranking_measures_agree_with_the_engine() -> None:
     found = measures(truth, scores, scores.argmax(axis=1), np.arange(len(truth)), labels=list("abcd"), resamples=0)
     assert found.overall["auc"].value == pytest.approx(auc(truth, scores))
     assert found.overall["average_precision"].value == pytest.approx(average_precision(truth, scores))
-    assert found.overall["auc"].low is None
+    assert found.overall["average_precision"].low is None and found.overall["average_precision"].note == NO_RESAMPLES
 
 
 def test_auc_of_one_class_is_nan_and_of_missing_classes_is_over_the_rest() -> None:
@@ -121,7 +128,7 @@ def test_the_seed_alone_decides_and_the_global_state_is_left_alone() -> None:
     def run(seed: int) -> float | None:
         return (
             measures(truth, scores, decision, np.arange(len(truth)), labels=["no", "yes"], resamples=99, seed=seed)
-            .overall["auc"]
+            .overall["average_precision"]
             .low
         )
 
@@ -136,7 +143,7 @@ def test_perfect_separation_gets_an_exact_bound_and_says_so() -> None:
         estimate = found.overall[name]
         assert (estimate.value, estimate.high) == (1.0, 1.0)
         assert estimate.low == pytest.approx(0.025 ** (1 / 20))  # 20 of 20: Clopper-Pearson
-        assert "20 of 20" in estimate.note and estimate.method == "exact bound"
+        assert "that of 20" in estimate.note and estimate.method == "exact bound"
 
 
 def test_one_class_leaves_none_with_the_reason() -> None:
@@ -156,7 +163,7 @@ def test_resamples_without_a_class_are_skipped_and_counted() -> None:
     truth[:2] = 1
     scores = np.random.default_rng(0).random(40)
     found = measures(truth, scores, (scores > 0.5).astype(int), np.arange(40), labels=["no", "yes"], resamples=1000)
-    assert 60 < found.overall["auc"].skipped < 240  # (1 - 2/40)^40 = 0.13
+    assert 60 < found.overall["average_precision"].skipped < 240  # (1 - 2/40)^40 = 0.13
     assert found.overall["specificity"].skipped == 0
 
 

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from hounsfield.evaluate.evaluation import Evaluation
+from hounsfield.measure import Estimate
 
 FEW_PATIENTS = 30
 WIDE = 0.2
@@ -34,7 +37,7 @@ def _about_patients(evaluation: Evaluation) -> list[str]:
             found.append(f"No case is {label}, so much cannot be computed.")
         elif count < FEW_PATIENTS:
             have = "patient has" if count == 1 else "patients have"
-            found.append(f"Only {count} {have} the label {label}: with so few, intervals tend to be too narrow.")
+            found.append(f"Only {count} {have} the label {label}: one more error would move every number.")
     return found
 
 
@@ -46,8 +49,8 @@ def _about_labels(evaluation: Evaluation) -> list[str]:
     few = [f"{label} ({count})" for label, count in fewest.items() if count < FEW_PATIENTS]
     if few:
         found.append(
-            f"Fewer than {FEW_PATIENTS} patients have, or are known not to have, {', '.join(few)}: with so few, intervals "
-            "tend to be too narrow."
+            f"Fewer than {FEW_PATIENTS} patients have, or are known not to have, {', '.join(few)}: one more error would "
+            "move every number."
         )
     open_in = {label: evaluation.cases - int(row["known"]) for label, row in rows.items()}
     gaps = [f"{label} ({count})" for label, count in open_in.items() if count]
@@ -60,8 +63,7 @@ def _about_labels(evaluation: Evaluation) -> list[str]:
     guessed = [label for label, area in areas.items() if area.low is not None and area.low <= 0.5]
     if guessed:
         found.append(f"The interval of the AUC includes 0.5, which is guessing, for {', '.join(guessed)}.")
-    errors = {label: row["ece"] for label, row in evaluation.per_class.items()}
-    off = [label for label, error in errors.items() if error.low is not None and error.low > POOR_CALIBRATION]
+    off = [label for label, row in evaluation.per_class.items() if _poorly_calibrated(row)]
     if off:
         found.append(f"Probabilities of {', '.join(off)} are off: read them as a ranking, not as a risk.")
     return found
@@ -69,7 +71,7 @@ def _about_labels(evaluation: Evaluation) -> list[str]:
 
 def _about_numbers(evaluation: Evaluation) -> list[str]:
     found = []
-    area, error = evaluation.estimates["auc"], evaluation.estimates["ece"]
+    area, error = evaluation.estimates["auc"], evaluation.estimates["ece"].value
     if area.low is not None and area.high is not None:
         if area.high - area.low > WIDE:
             found.append(
@@ -77,9 +79,17 @@ def _about_numbers(evaluation: Evaluation) -> list[str]:
             )
         if area.low <= 0.5 and evaluation.positive is not None:
             found.append("The interval of the AUC includes 0.5, which is guessing.")
-    if error.value is not None and error.low is not None and error.low > POOR_CALIBRATION:
-        found.append(f"Probabilities are off by {error.value:.2f} on average: read them as a ranking, not as a risk.")
+    if error is not None and _poorly_calibrated(evaluation.estimates):
+        found.append(f"Probabilities are off by {error:.2f} on average: read them as a ranking, not as a risk.")
     return found
+
+
+def _poorly_calibrated(estimates: Mapping[str, Estimate]) -> bool:
+    """Off by more than a calibrated model might be by chance, and by enough to matter."""
+    error, chance = estimates.get("ece"), estimates.get("ece_by_chance")
+    if error is None or chance is None or error.value is None or chance.high is None:
+        return False
+    return error.value > max(POOR_CALIBRATION, chance.high)
 
 
 def _cases(count: int) -> str:

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
 from hounsfield.core import Predictions
 from hounsfield.errors import PredictionsError
 from hounsfield.evaluate.evaluation import TITLES, Evaluation
 from hounsfield.evaluate.judge import evaluate
 from hounsfield.evaluate.sides import Side, Sides
-from hounsfield.measure import Estimate, difference, percentiles
+from hounsfield.measure import Estimate, difference
 
 COMPARED = (
     "auc",
@@ -23,13 +21,15 @@ COMPARED = (
     "npv",
     "f1",
     "balanced_accuracy",
+    "mcc",
     "brier",
-    "ece",
+    "log_loss",
+    "calibration_slope",
+    "calibration_intercept",
     "accuracy",
 )
 INCONCLUSIVE = 0.2
 FEWEST_PATIENTS = 10
-TWO_BOOTSTRAPS = "two independent patient bootstraps"
 SQUARE_AND_ADD = "square-and-add of the two intervals"
 
 
@@ -97,9 +97,8 @@ def compare(
 ) -> Drop:
     """Compare the same model on two independent sets of patients.
 
-    The interval of a difference comes from the two bootstraps, paired at random; where one of them collapsed (a
-    perfect value) or was not kept (an evaluation read from a file), from the two intervals by square-and-add.
-    `resamples` and `seed` serve for arguments that are still Predictions.
+    The interval of a difference comes from the two intervals, by square-and-add (`measure.difference`). `resamples` and
+    `seed` serve for arguments that are still Predictions.
 
     Raises
     ------
@@ -114,8 +113,8 @@ def compare(
             fix="Predict both with the same bundle.",
         )
     sides = Sides(home, away)
-    changes = {name: _change(sides.whole(name), home, away) for name in COMPARED}
-    areas = {label: _change(sides.area(label), home, away) for label in sides.labels}
+    changes = {name: _change(sides.whole(name), away) for name in COMPARED if name in home.estimates}
+    areas = {label: _change(sides.area(label), away) for label in sides.labels}
     conclusion = _conclusion(changes["auc"].difference, sides)
     sentence = _sentence(changes["auc"], home, away, conclusion)
     return Drop(home.name, away.name, changes, areas, sentence, conclusion, _warn(sides))
@@ -126,12 +125,12 @@ def centre(name: str) -> str:
     return name.removeprefix("external-")
 
 
-def _change(pair: tuple[Side, Side], home: Evaluation, away: Evaluation) -> Change:
-    return Change(pair[0].estimate, pair[1].estimate, _gap(pair, home, away))
-
-
-def _gap(pair: tuple[Side, Side], home: Evaluation, away: Evaluation) -> Estimate:
+def _change(pair: tuple[Side, Side], away: Evaluation) -> Change:
     first, second = (side.estimate for side in pair)
+    return Change(first, second, _gap(first, second, away))
+
+
+def _gap(first: Estimate, second: Estimate, away: Evaluation) -> Estimate:
     if first.value is None or second.value is None:
         missing = "home" if first.value is None else centre(away.name)
         reason = first.note if first.value is None else second.note
@@ -139,17 +138,8 @@ def _gap(pair: tuple[Side, Side], home: Evaluation, away: Evaluation) -> Estimat
     value = second.value - first.value
     if None in (first.low, first.high, second.low, second.high):
         return Estimate(value, None, None, "none", second.n, note=first.note if first.low is None else second.note)
-    drawn1, drawn2 = (side.drawn for side in pair)
-    bootstrapped = all(item.method.endswith("percentile") for item in (first, second))
-    if drawn1 is None or drawn2 is None or not bootstrapped:
-        low, high = difference(first, second)
-        return Estimate(value, low, high, SQUARE_AND_ADD, second.n)
-    kept1, kept2 = drawn1[np.isfinite(drawn1)], drawn2[np.isfinite(drawn2)]
-    count = min(len(kept1), len(kept2))
-    # Two evaluations with the same seed draw in step; a shuffle makes the pairs independent.
-    shuffled = np.random.default_rng(home.seed + away.seed + 1).permutation(kept2)
-    low, high = percentiles(shuffled[:count] - kept1[:count])
-    return Estimate(value, low, high, TWO_BOOTSTRAPS, second.n, len(drawn1) + len(drawn2) - 2 * count)
+    low, high = difference(first, second)
+    return Estimate(value, low, high, SQUARE_AND_ADD, second.n)
 
 
 def _conclusion(gap: Estimate, sides: Sides) -> str:

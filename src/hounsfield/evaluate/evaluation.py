@@ -25,8 +25,15 @@ TITLES = {
     "npv": "NPV",
     "f1": "F1",
     "balanced_accuracy": "Balanced accuracy",
+    "mcc": "Matthews correlation",
+    "lr_positive": "Positive likelihood ratio",
+    "lr_negative": "Negative likelihood ratio",
     "brier": "Brier score",
+    "log_loss": "Log loss",
+    "calibration_slope": "Calibration slope",
+    "calibration_intercept": "Calibration intercept",
     "ece": "Calibration error (ECE)",
+    "ece_by_chance": "ECE by chance alone",
     "accuracy": "Accuracy",
 }
 _NOT_STORED = ("resampled", "patient_keys")

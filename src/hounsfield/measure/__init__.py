@@ -6,14 +6,16 @@ Everything takes NumPy arrays and knows nothing of files or models. Intervals ar
 from hounsfield.measure.bootstrap import Estimate, decimals, difference, exact, patient_weights, percentiles, wilson
 from hounsfield.measure.clustered import ClusteredArea, clustered_area, clustered_auc
 from hounsfield.measure.curves import Curve, Reliability, precision_recall_curve, reliability_curve, roc_curve
-from hounsfield.measure.measures import BAND_RATES, NAMES, Measures, measures
+from hounsfield.measure.measures import BAND_RATES, BOUNDED, NAMES, Measures, measures
 from hounsfield.measure.probability import fit_temperature, probabilities
 from hounsfield.measure.ranking import auc, auc_error, average_precision
+from hounsfield.measure.recalibration import recalibration
 from hounsfield.measure.several import SeveralMeasures, mean, several_measures
 from hounsfield.measure.threshold import parse_rule, threshold
 
 __all__ = [
     "BAND_RATES",
+    "BOUNDED",
     "NAMES",
     "ClusteredArea",
     "Curve",
@@ -37,6 +39,7 @@ __all__ = [
     "percentiles",
     "precision_recall_curve",
     "probabilities",
+    "recalibration",
     "reliability_curve",
     "roc_curve",
     "several_measures",

@@ -102,11 +102,16 @@ def exact(hits: int, trials: int, level: float = LEVEL) -> tuple[float, float]:
 
 def wilson(hits: ArrayLike, trials: ArrayLike, level: float = LEVEL) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the score interval (Wilson 1927) of proportions: low and high, each the shape of `hits`; trials > 0."""
-    z = float(norm.ppf(0.5 + level / 2))
     successes, count = np.asarray(hits, dtype=np.float64), np.asarray(trials, dtype=np.float64)
-    share = successes / count
-    centre = (share + z**2 / (2 * count)) / (1 + z**2 / count)
-    half = z / (1 + z**2 / count) * np.sqrt(share * (1 - share) / count + z**2 / (4 * count**2))
+    low, high = score_interval(successes / count, count, float(norm.ppf(0.5 + level / 2)))
+    return np.asarray(low), np.asarray(high)
+
+
+def score_interval(share: Any, count: Any, quantile: float) -> tuple[Any, Any]:
+    """Return the shares that a score test at a quantile would not refuse; `count` need not be whole. Numbers or arrays."""
+    stretch = 1 + quantile**2 / count
+    centre = (share + quantile**2 / (2 * count)) / stretch
+    half = quantile / stretch * np.sqrt(share * (1 - share) / count + quantile**2 / (4 * count**2))
     return np.clip(centre - half, 0, 1), np.clip(centre + half, 0, 1)
 
 

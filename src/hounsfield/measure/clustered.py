@@ -12,7 +12,8 @@ from hounsfield.measure.bootstrap import LEVEL, Estimate, exact
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
-CLUSTERED = "clustered DeLong, logit"
+DELONG = "DeLong, logit scale"
+CLUSTERED = "clustered DeLong (Obuchowski), logit scale"
 EXACT = "exact bound"
 NONE = "none"
 _TINY = 1e-12
@@ -30,6 +31,8 @@ class ClusteredArea:
         Clusters (patients) that hold a case of the class; one with both counts in both.
     pairs:
         The most pairs of a positive and a negative case that share no cluster with another pair: independent ones.
+    patients:
+        All clusters.
     n:
         The cases that it rests on.
     """
@@ -39,6 +42,7 @@ class ClusteredArea:
     positives: int
     negatives: int
     pairs: int
+    patients: int
     n: int
     note: str = ""
 
@@ -65,7 +69,7 @@ class ClusteredArea:
         half = quantile * np.sqrt(self.variance) / spread
         centre = np.log(self.value / (1 - self.value))
         low, high = (float(1 / (1 + np.exp(-min(max(end, -700.0), 700.0)))) for end in (centre - half, centre + half))
-        return Estimate(self.value, low, high, CLUSTERED, self.n)
+        return Estimate(self.value, low, high, DELONG if self.patients == self.n else CLUSTERED, self.n)
 
 
 def clustered_auc(
@@ -108,7 +112,8 @@ def clustered_area(
     known = np.isfinite(place)
     positive, owner, place = positive[known], owner[known], place[known]
     with_it, without = len(np.unique(owner[positive])), len(np.unique(owner[~positive]))
-    counts = (with_it, without, min(with_it, without, len(np.unique(owner)) // 2), len(positive))
+    patients = len(np.unique(owner))
+    counts = (with_it, without, min(with_it, without, patients // 2), patients, len(positive))
     if not positive.any() or positive.all():
         return ClusteredArea(None, None, *counts, "there are no two classes to tell apart")
     means = float(place[positive].mean()), 1 - float(place[~positive].mean())

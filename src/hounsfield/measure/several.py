@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from hounsfield.measure import intervals
 from hounsfield.measure.bootstrap import Estimate
 from hounsfield.measure.measures import (
+    BOUNDED,
     EXACT,
     FEW,
     NAMES,
     NEVER_VARIED,
     NO_RESAMPLES,
     NONE,
+    SCALES,
     Measures,
-    interval,
     measures,
 )
+from hounsfield.measure.statistics import RATIOS
+
+# Of these a mean over labels says nothing: ratios, and figures that are right in the middle.
+OF_ONE_LABEL = (*RATIOS, "calibration_slope", "calibration_intercept")
 
 Floats = NDArray[np.float64]
 
@@ -88,7 +94,7 @@ def several_measures(
         )  # fmt: skip
         resampled |= {f"{name}:{place}": drawn for name, drawn in found[label].resampled.items()}
     overall: dict[str, Estimate] = {}
-    for name in NAMES:
+    for name in (name for name in NAMES if name not in OF_ONE_LABEL):
         each = {label: one.overall[name] for label, one in found.items()}
         drawn = {label: one.resampled[name] for label, one in found.items() if name in one.resampled}
         overall[name], seen = mean(name, each, drawn, len(owner))
@@ -116,31 +122,36 @@ def mean(
         note = next((item.note for item in each.values()), "no label has cases with it and without it")
         return Estimate(None, None, None, NONE, cases, note=note), nothing
     value = float(np.mean(list(defined.values())))
+    if len(defined) == 1:
+        (label,) = defined
+        partial = f"mean of 1 of {len(each)} labels" if len(each) > 1 else ""
+        return replace(each[label], note=_joined(partial, each[label].note)), drawn.get(label, nothing)
     partial = f"mean of {len(defined)} of {len(each)} labels" if len(defined) < len(each) else ""
-    if any(label not in drawn for label in defined):
-        return Estimate(value, None, None, NONE, cases, note=_joined(partial, NO_RESAMPLES)), nothing
-    if name == "ece":
-        # The pull does not average out as the noise does, so that even a reflected interval might leave the value out.
+    if name in ("ece", "ece_by_chance"):
+        # The pull does not average out as the noise does.
         note = _joined(partial, "noise pulls it upwards in every label, so the mean has no interval")
         return Estimate(value, None, None, NONE, cases, note=note), nothing
+    if any(label not in drawn for label in defined):
+        return Estimate(value, None, None, NONE, cases, note=_joined(partial, NO_RESAMPLES)), nothing
     seen: Floats = np.mean([drawn[label] for label in defined], axis=0)
     skipped = int((~np.isfinite(seen)).sum())
-    spread = interval(name, value, seen)
     unsure = [label for label in defined if each[label].low is None or each[label].high is None]
-    if spread is None or unsure:
+    if unsure:
         # Resamples of a label that never varied, or of one patient, would lend the mean a certainty that it does not have.
-        note = FEW if spread is None else f"{unsure[0]}: {each[unsure[0]].note}"
+        note = f"{unsure[0]}: {each[unsure[0]].note}"
         return Estimate(value, None, None, NONE, cases, skipped, _joined(partial, note)), seen
-    low, high, method = spread
-    if high - low <= 1e-12 and name != "brier":
-        # All labels are perfect (or worst) in every resample; the widest of their bounds is a guide.
-        if not all(each[label].method == EXACT for label in defined):
-            note = _joined(partial, NEVER_VARIED)
-            return Estimate(value, None, None, NONE, cases, skipped, note), seen
+    if name in BOUNDED and all(each[label].method == EXACT for label in defined) and value in (0.0, 1.0):
+        # All labels are perfect (or worst); the widest of their bounds is a guide.
         low = min(float(each[label].low or 0.0) for label in defined)
         high = max(float(each[label].high or 0.0) for label in defined)
-        method = EXACT
-    return Estimate(value, low, high, method, cases, skipped, partial), seen
+        return Estimate(value, low, high, EXACT, cases, skipped, partial), seen
+    if skipped > len(seen) / 2:
+        return Estimate(value, None, None, NONE, cases, skipped, _joined(partial, FEW)), seen
+    scale = SCALES.get(name, intervals.LOG if name == "log_loss" else intervals.LOGIT)
+    found = intervals.resampled(value, seen, scale, max(1, cases - 1))
+    if found is None:
+        return Estimate(value, None, None, NONE, cases, skipped, _joined(partial, NEVER_VARIED)), seen
+    return Estimate(value, *found, cases, skipped, partial), seen
 
 
 def _joined(*notes: str) -> str:

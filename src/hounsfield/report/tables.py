@@ -11,10 +11,12 @@ import polars as pl
 from hounsfield.core import Cohort, Plan
 from hounsfield.core.cohort import ABSENT, PRESENT, SPLITS, UNCERTAIN
 from hounsfield.evaluate import TITLES, Change, Evaluation, signed
-from hounsfield.measure import Estimate, decimals
+from hounsfield.measure import BOUNDED, Estimate, decimals
 from hounsfield.report.words import COVARIATES, anonymous, decision_title, decision_value, meaning, scrub
 
 UNKNOWN = "not known"
+# What lies between 0 and 1 and can be drawn there.
+SHARES = (*BOUNDED, "ece_by_chance")
 # What is shown of each label where a case may have several; calibration last.
 LABEL_TITLES = {
     **{name: TITLES[name] for name in ("auc", "sensitivity", "specificity", "ppv", "npv", "f1")},
@@ -27,6 +29,7 @@ LABEL_TITLES = {
 class MeasureRow:
     """A measure, its estimate in words, and where its interval lies between 0 and 1 (for the small drawing)."""
 
+    name: str
     title: str
     meaning: str
     value: str
@@ -36,7 +39,7 @@ class MeasureRow:
     @property
     def marks(self) -> tuple[float, float, float] | None:
         found = self.estimate
-        if found.value is None or found.low is None or found.high is None or found.high > 1:
+        if self.name not in SHARES or found.value is None or found.low is None or found.high is None:
             return None
         return found.low * 100, found.value * 100, found.high * 100
 
@@ -46,7 +49,7 @@ def measure_rows(evaluation: Evaluation) -> list[MeasureRow]:
     positive, several = evaluation.positive, evaluation.multi_label
     share = evaluation.prevalence[positive]["share"] if positive is not None else None
     return [
-        MeasureRow(TITLES[name], meaning(name, positive, share, several), _value(item), interval(item), item)
+        MeasureRow(name, TITLES[name], meaning(name, positive, share, several), _value(item), interval(item), item)
         for name, item in evaluation.estimates.items()
     ]
 

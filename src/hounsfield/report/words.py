@@ -19,8 +19,15 @@ MEANING = {
     "npv": "of the cases not called {positive}, the share that is not (depends on prevalence)",
     "f1": "harmonic mean of sensitivity and PPV",
     "balanced_accuracy": "mean of the recalls of all classes",
+    "mcc": "correlation of decision and truth: 1 perfect, 0 no better than chance",
+    "lr_positive": "how much a call of {positive} multiplies the odds of it",
+    "lr_negative": "what the odds of {positive} are multiplied by when it is not called",
     "brier": "mean squared error of the probabilities; lower is better",
-    "ece": "mean gap between probability and observed share; lower is better",
+    "log_loss": "minus the log of the probability given to the truth; lower is better",
+    "calibration_slope": "1 is right; below 1 probabilities are too extreme, above 1 too timid",
+    "calibration_intercept": "0 is right; below 0 probabilities are too high on the whole, above 0 too low",
+    "ece": "mean gap between probability and observed share; lower is better, but never 0 with few cases",
+    "ece_by_chance": "what a perfectly calibrated model would show on as many cases: mean, and 95 in 100 samples",
     "accuracy": "share of right decisions; flattering when a class is rare",
 }
 MACRO = {

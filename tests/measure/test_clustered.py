@@ -89,6 +89,20 @@ def test_strata_compare_within_folds_only() -> None:
     assert twice.value == pytest.approx(plain.value)
 
 
+def test_the_variance_is_that_published_for_the_images_of_hanley_and_mcneil() -> None:
+    """109 CT images rated by one reader (Radiology 1982, table I); Stata's manual (roctab) gives, by DeLong, an area of 0.8932, a
+    standard error of 0.0307 and 0.83295 to 0.95339.
+    """
+    ratings = np.arange(5)
+    scores = np.concatenate([np.repeat(ratings, [33, 6, 6, 11, 2]), np.repeat(ratings, [3, 2, 2, 11, 33])])
+    found = clustered_area(np.repeat([0, 1], [58, 51]), scores, np.arange(109))
+    assert found.value == pytest.approx(0.8932, abs=5e-5) and found.variance is not None
+    error = np.sqrt(found.variance)
+    assert error == pytest.approx(0.0307, abs=5e-5)
+    ends = found.value + np.array([-1, 1]) * norm.ppf(0.975) * error
+    assert ends == pytest.approx([0.83295, 0.95339], abs=1e-5)
+
+
 def test_degenerate() -> None:
     owner = np.arange(10)
     truth = (owner < 5).astype(int)

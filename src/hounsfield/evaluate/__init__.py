@@ -1,7 +1,23 @@
-"""Predictions → Evaluation: measures with intervals, subgroups, and the change at another centre."""
+"""Predictions → Evaluation: measures with intervals, subgroups, the change at another centre, and one model against another."""
 
 from hounsfield.evaluate.drop import Change, Drop, centre, compare, signed
 from hounsfield.evaluate.evaluation import TITLES, Evaluation
+from hounsfield.evaluate.foreign import load_predictions
 from hounsfield.evaluate.judge import evaluate
+from hounsfield.evaluate.models import ModelComparison, compare_models
+from hounsfield.evaluate.patients import by_patient
 
-__all__ = ["TITLES", "Change", "Drop", "Evaluation", "centre", "compare", "evaluate", "signed"]
+__all__ = [
+    "TITLES",
+    "Change",
+    "Drop",
+    "Evaluation",
+    "ModelComparison",
+    "by_patient",
+    "centre",
+    "compare",
+    "compare_models",
+    "evaluate",
+    "load_predictions",
+    "signed",
+]

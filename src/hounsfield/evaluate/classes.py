@@ -17,7 +17,7 @@ Ints = NDArray[np.int64]
 
 def judge_classes(judged: Predictions, owners: NDArray[np.str_], *, resamples: int, seed: int) -> Judgement:
     """Judge predictions whose truth is known everywhere; `owners` (n,) are the patients."""
-    decision, missing = _decisions(judged)
+    decision, missing = decisions_of(judged)
     truth, probability, labels = judged.truth, judged.probabilities, judged.task.labels
     found = measures(truth, probability, decision, owners, labels=labels, resamples=resamples, seed=seed)
 
@@ -69,7 +69,7 @@ def positive_last(predictions: Predictions) -> Predictions:
     return Predictions(predictions.table, task.model_copy(update={"labels": [others[0], task.positive]}))
 
 
-def _decisions(judged: Predictions) -> tuple[Ints, NDArray[np.bool_]]:
+def decisions_of(judged: Predictions) -> tuple[Ints, NDArray[np.bool_]]:
     """The decided class of each case, and where it had to be derived from the probability."""
     task, probability, given = judged.task, judged.probabilities, judged.decisions
     if probability.shape[1] == 1:

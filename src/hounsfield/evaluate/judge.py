@@ -39,7 +39,7 @@ def evaluate(predictions: Predictions, *, resamples: int = 2000, seed: int = 0) 
             fix="Give a table of labels whose keys match these cases.",
         )
     judged = Predictions(predictions.table.filter(pl.Series(known)), predictions.task)
-    owners, orphans = _owners(judged)
+    owners, orphans = owners_of(judged)
     task = judged.task
     judge = judge_several if task.multi_label else judge_classes
     found = judge(judged, owners, resamples=resamples, seed=seed)
@@ -76,7 +76,7 @@ def evaluate(predictions: Predictions, *, resamples: int = 2000, seed: int = 0) 
     return evaluation
 
 
-def _owners(predictions: Predictions) -> tuple[NDArray[np.str_], int]:
+def owners_of(predictions: Predictions) -> tuple[NDArray[np.str_], int]:
     """Patient per case; a case without one is given its own name, and counted."""
     table = predictions.table
     orphans = table["patient"].null_count()

@@ -16,7 +16,7 @@ Ints = NDArray[np.int64]
 
 def judge_several(judged: Predictions, owners: NDArray[np.str_], *, resamples: int, seed: int) -> Judgement:
     """Judge predictions of which at least one label is known in each case; `owners` (n,) are the patients."""
-    decision, undecided = _decisions(judged)
+    decision, undecided = states_of(judged)
     truth, probability, labels = judged.truth_states, judged.probabilities, judged.task.labels
 
     def measured(rows: Rows, decided: Ints, draws: int) -> SeveralMeasures:
@@ -48,7 +48,7 @@ def judge_several(judged: Predictions, owners: NDArray[np.str_], *, resamples: i
     )
 
 
-def _decisions(judged: Predictions) -> tuple[Ints, int]:
+def states_of(judged: Predictions) -> tuple[Ints, int]:
     """The decided states (cases, labels), and in how many cases one that is judged had to be taken from the probability."""
     given, task = judged.decision_states, judged.task
     cuts = np.full(len(task.labels), 0.5) if task.thresholds is None else np.array(task.thresholds)

@@ -7,6 +7,8 @@ from hounsfield.measure.bootstrap import Estimate, decimals, difference, exact, 
 from hounsfield.measure.clustered import ClusteredArea, clustered_area, clustered_auc
 from hounsfield.measure.curves import Curve, Reliability, precision_recall_curve, reliability_curve, roc_curve
 from hounsfield.measure.measures import BAND_RATES, BOUNDED, NAMES, Measures, measures
+from hounsfield.measure.multiple import holm
+from hounsfield.measure.paired import McNemar, mcnemar, paired_areas, paired_measures
 from hounsfield.measure.probability import fit_temperature, probabilities
 from hounsfield.measure.ranking import auc, auc_error, average_precision
 from hounsfield.measure.recalibration import recalibration
@@ -20,6 +22,7 @@ __all__ = [
     "ClusteredArea",
     "Curve",
     "Estimate",
+    "McNemar",
     "Measures",
     "Reliability",
     "SeveralMeasures",
@@ -32,8 +35,12 @@ __all__ = [
     "difference",
     "exact",
     "fit_temperature",
+    "holm",
+    "mcnemar",
     "mean",
     "measures",
+    "paired_areas",
+    "paired_measures",
     "parse_rule",
     "patient_weights",
     "percentiles",

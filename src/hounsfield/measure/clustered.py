@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -103,6 +104,73 @@ def clustered_area(
     only scores of one model are compared, and every case is placed among those of its fold (LeDell, Petersen and van der
     Laan 2015). For repeated cross-validation give one column of scores and of strata per repeat; the places are averaged.
     """
+    return area_parts(truth, scores, clusters, strata=strata).area()
+
+
+@dataclass(frozen=True)
+class AreaParts:
+    """What an AUC and its variance are made of; two of the same cases also give the variance of their difference.
+
+    Attributes
+    ----------
+    positive, owner, place:
+        (n,), of the cases that were compared with any: the class, the cluster (a number), and the share of the other class
+        that scores lower.
+    """
+
+    positive: NDArray[np.bool_]
+    owner: Ints
+    place: Floats
+
+    @property
+    def n(self) -> int:
+        return len(self.positive)
+
+    @cached_property
+    def patients(self) -> int:
+        return len(np.unique(self.owner))
+
+    @cached_property
+    def positives(self) -> int:
+        return len(np.unique(self.owner[self.positive]))
+
+    @cached_property
+    def negatives(self) -> int:
+        return len(np.unique(self.owner[~self.positive]))
+
+    @cached_property
+    def value(self) -> float | None:
+        if not self.positive.any() or self.positive.all():
+            return None
+        means = float(self.place[self.positive].mean()), 1 - float(self.place[~self.positive].mean())
+        return min(max(float(np.mean(means)), 0.0), 1.0)
+
+    @cached_property
+    def note(self) -> str:
+        """Why there is no value, or no variance."""
+        if self.value is None:
+            return "there are no two classes to tell apart"
+        few = min(self.positives, self.negatives) < 2
+        return "fewer than two patients of a class, so there is no interval" if few else ""
+
+    @cached_property
+    def variance(self) -> float | None:
+        return None if self.note else _variance(self.positive, self.owner, self.place)
+
+    def minus(self, other: AreaParts) -> float | None:
+        """The variance of this area minus another of the same cases: places add up, so their differences do as well."""
+        return None if self.note else _variance(self.positive, self.owner, self.place - other.place)
+
+    def area(self) -> ClusteredArea:
+        pairs = min(self.positives, self.negatives, self.patients // 2)
+        counts = (self.positives, self.negatives, pairs, self.patients, self.n)
+        return ClusteredArea(self.value, self.variance, *counts, self.note)
+
+
+def area_parts(
+    truth: ArrayLike, scores: ArrayLike, clusters: ArrayLike, *, strata: ArrayLike | None = None
+) -> AreaParts:
+    """Return the parts of an AUC; parameters as of `clustered_area`."""
     positive = np.asarray(truth, dtype=np.float64) == 1
     values = np.asarray(scores, dtype=np.float64)
     values = values[:, None] if values.ndim == 1 else values
@@ -110,18 +178,7 @@ def clustered_area(
     _, owner = np.unique(np.asarray(clusters), return_inverse=True)
     place = _places(positive, values, parts)
     known = np.isfinite(place)
-    positive, owner, place = positive[known], owner[known], place[known]
-    with_it, without = len(np.unique(owner[positive])), len(np.unique(owner[~positive]))
-    patients = len(np.unique(owner))
-    counts = (with_it, without, min(with_it, without, patients // 2), patients, len(positive))
-    if not positive.any() or positive.all():
-        return ClusteredArea(None, None, *counts, "there are no two classes to tell apart")
-    means = float(place[positive].mean()), 1 - float(place[~positive].mean())
-    value = min(max(float(np.mean(means)), 0.0), 1.0)
-    if min(with_it, without) < 2:
-        note = "fewer than two patients of a class, so there is no interval"
-        return ClusteredArea(value, None, *counts, note)
-    return ClusteredArea(value, _variance(positive, owner, place), *counts)
+    return AreaParts(positive[known], owner[known].astype(np.int64), place[known])
 
 
 def _places(positive: NDArray[np.bool_], scores: Floats, strata: NDArray[np.generic]) -> Floats:

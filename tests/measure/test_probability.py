@@ -80,11 +80,24 @@ def test_rules_take_the_best_of_what_they_leave_free() -> None:
 
 
 @pytest.mark.parametrize(
-    "rule", ["", "best", "sensitivity>0.9", "sensitivity>=1.5", "sensitivity>=0", "__import__('os')"]
+    "rule",
+    ["", "best", "sensitivity>0.9", "sensitivity>=1.5", "sensitivity>=0", "cost=0", "cost=-2", "__import__('os')"],
 )
 def test_other_rules_are_refused(rule: str) -> None:
     with pytest.raises(UsageError, match="youden"):
         threshold([0, 1], [0.1, 0.9], rule)
+
+
+def test_a_cost_is_a_threshold_by_itself_and_is_the_cheapest_where_probabilities_are_honest() -> None:
+    assert threshold([0, 1], [0.1, 0.9], "cost=4") == pytest.approx(0.2) == threshold([], [], " Cost = 4.0 ")
+    generator = np.random.default_rng(5)
+    values = generator.random(200_000)
+    truth = generator.random(200_000) < values
+    costs = {
+        cut: 4 * (truth & (values < cut)).sum() + (~truth & (values >= cut)).sum()
+        for cut in (0.1, 0.15, 0.2, 0.25, 0.3)
+    }
+    assert min(costs, key=costs.get) == 0.2
 
 
 def test_reliability_bins_hold_equal_counts_and_keep_ties_together() -> None:

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from hounsfield.core import Calibration, Plan
+from hounsfield.core.bundle import OperatingPoint
 from hounsfield.core.cohort import SCHEMA
 from hounsfield.predict import tabulate
 
@@ -53,6 +54,25 @@ def test_a_calibration_of_its_own_for_each_row() -> None:
     each = [calibration(thresholds=[cut, cut]) for cut in (0.4, 0.95, 0.04)]
     made = tabulate(rows(states=[[1, 1]] * 3), LOGITS, plan("multilabel", ["a", "b"]), each, "abc", "folds")
     assert made.decision_states.tolist() == [[1, 1], [0, 0], [1, 1]]
+
+
+def test_every_rule_calls_each_case_and_folds_have_thresholds_of_their_own() -> None:
+    def at(*cuts: float) -> Calibration:
+        points = [
+            OperatingPoint(rule=rule, threshold=cut) for rule, cut in zip(("youden", "cost=5"), cuts, strict=False)
+        ]
+        return calibration(offsets=[0.0], threshold=cuts[0], operating_point="youden", points=points)
+
+    known, logits = rows(label=["a", "b", "a"]), LOGITS[:, :1]
+    one = tabulate(known, logits, plan("binary", ["a", "b"]), at(0.5, 0.1), "abc", "test")
+    values = one.probabilities[:, 0]
+    assert one.task.points == {"youden": 0.5, "cost=5": 0.1}
+    assert one.table["called:cost=5"].to_list() == (values >= 0.1).tolist()
+    each = [at(0.5, 0.1), at(0.4, 0.1), at(0.3)]
+    folds = tabulate(known, logits, plan("binary", ["a", "b"]), each, "abc", "folds")
+    assert folds.task.points == {"youden": None, "cost=5": None}
+    assert folds.table["called:youden"].to_list() == (values >= [0.5, 0.4, 0.3]).tolist()
+    assert folds.table["called:cost=5"][2] is None
 
 
 def test_two_exclusive_classes_and_two_labels_differ() -> None:

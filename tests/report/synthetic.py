@@ -62,9 +62,12 @@ def predictions(
         *[pl.Series(f"probability:{label}", probability[:, place]) for place, label in enumerate(outputs)],
     )
     rule = "sensitivity>=0.9" if positive else ""
-    return Predictions(
-        table, Task(labels=labels, positive=positive, threshold=cut, operating_point=rule, bundle=CORE, name=name)
+    points = {} if cut is None else {rule: cut, "specificity>=0.95": 0.8, "cost=5": 1 / 6}
+    table = table.with_columns(pl.Series(f"called:{name}", probability[:, 0] >= at) for name, at in points.items())
+    task = Task(
+        labels=labels, positive=positive, threshold=cut, operating_point=rule, bundle=CORE, name=name, points=points
     )
+    return Predictions(table, task)
 
 
 def several(

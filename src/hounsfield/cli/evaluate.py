@@ -11,6 +11,7 @@ from hounsfield.cli.app import app, console
 
 if TYPE_CHECKING:
     from hounsfield.core.predictions import Predictions
+    from hounsfield.evaluate import Evaluation, ModelComparison
 
 What = Annotated[
     Path,
@@ -19,6 +20,12 @@ What = Annotated[
     ),
 ]
 Resamples = Annotated[int, typer.Option("--resamples", help="Resamples of the bootstrap over patients.", min=100)]
+Prevalence = Annotated[
+    list[float] | None,
+    typer.Option(
+        "--prevalence", help="A share with the disease, such as 0.02, to tell the operating points for; repeatable."
+    ),
+]
 Against = Annotated[
     Path | None, typer.Option("--against", help="Predictions of a first model on the same cases, to compare with.")
 ]
@@ -37,6 +44,7 @@ Json = Annotated[Path | None, typer.Option("--json", help="Also write what was f
 def evaluate(
     what: What,
     resamples: Resamples = 2000,
+    prevalence: Prevalence = None,
     against: Against = None,
     positive: Positive = None,
     logits: Logits = False,
@@ -59,7 +67,7 @@ def evaluate(
                 fix="Give a table for --against, --positive, --logits, --per and --json: RUN/predictions/test.parquet.",
             )
         with Bars(console) as bars:
-            page = report_stage(RunFolder(what), Machine(reporter=bars), resamples)
+            page = report_stage(RunFolder(what), Machine(reporter=bars), resamples, prevalence or [])
         console.print(f"report: {page}", soft_wrap=True)
         return
 
@@ -70,7 +78,10 @@ def evaluate(
         return predictions if per == "case" else by_patient(predictions, "mean" if per == "patient-mean" else "max")
 
     mine = loaded(what)
-    found = compare_models(loaded(against), mine, resamples=resamples) if against else judge(mine, resamples=resamples)
+    if against is not None:
+        found: ModelComparison | Evaluation = compare_models(loaded(against), mine, resamples=resamples)
+    else:
+        found = judge(mine, resamples=resamples, prevalences=prevalence or [])
     console.print(str(found), highlight=False, markup=False, soft_wrap=True)
     if json is not None:
         files.write_json(json, found.to_dict())

@@ -21,6 +21,14 @@ CALIBRATION, REFERENCE = "calibration.json", "reference.json"
 CORE = (WEIGHTS, PLAN, RECIPE, LABELS, CALIBRATION, REFERENCE)
 
 
+class OperatingPoint(BaseModel):
+    """A rule for the decision of a binary task, and the threshold that it gave on the calibration cases."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    rule: str
+    threshold: float
+
+
 class Calibration(BaseModel):
     """From logits to probabilities, and from probabilities to a decision.
 
@@ -36,6 +44,9 @@ class Calibration(BaseModel):
         The common one; with several labels per case there may be one per output, which then take its place.
     threshold, thresholds:
         The one of a binary task; with several labels per case one per output.
+    points:
+        Of a binary task: other rules and their thresholds, fixed on the same cases, so that a reader may compare them on test
+        without choosing there. The one that `operating_point` names is among them.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -45,6 +56,7 @@ class Calibration(BaseModel):
     threshold: float | None = None
     thresholds: list[float] | None = None
     operating_point: str = ""
+    points: list[OperatingPoint] = []
     fitted_on: str
     cases: int
     note: str = ""

@@ -39,6 +39,9 @@ class Task(BaseModel):
         Whether a case may have any number of the labels; else it has exactly one of them.
     threshold, thresholds:
         The one of a binary task; with several labels per case one for each, in their order.
+    points:
+        Rules for the decision of a binary task and their thresholds, fixed before these cases were seen; None where it differs
+        from fold to fold. What each rule says of a case is in the column `called:<rule>`.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -48,6 +51,7 @@ class Task(BaseModel):
     threshold: float | None = None
     thresholds: list[float] | None = None
     operating_point: str = ""
+    points: dict[str, float | None] = {}
     bundle: str
     name: str = "test"
 
@@ -76,6 +80,8 @@ class Predictions:
     label has `truth:<label>` and `decision:<label>` instead: 1 present, 0 absent; a truth that is uncertain or not known
     is null.
 
+    A binary task may have `called:<rule>` for each rule of `task.points`: whether the case is positive by it.
+
     `slice_weights` may be there too: how much each slice of a case counted, in stack order; their sum is 1.
     """
 
@@ -85,6 +91,7 @@ class Predictions:
     def __post_init__(self) -> None:
         kinds = ("truth", "logit", "probability", "decision") if self.task.multi_label else ("logit", "probability")
         wanted = list(FIXED) + [f"{kind}:{name}" for name in self.task.outputs for kind in kinds]
+        wanted += [f"called:{rule}" for rule in self.task.points]
         missing = [name for name in wanted if name not in self.table.columns]
         if missing:
             raise PredictionsError(f"columns are missing: {', '.join(missing)}")

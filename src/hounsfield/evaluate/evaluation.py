@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hounsfield.core import files
 from hounsfield.errors import PredictionsError
+from hounsfield.evaluate.operating import AtPoint
 from hounsfield.measure import Estimate
 
 SCHEMA_VERSION = 1
@@ -78,6 +79,10 @@ class Evaluation:
     thresholds, confusions, not_judged:
         With several labels per case: label → its threshold; label → its two by two counts (rows absent, present; columns
         not called so, called so); and label → why it cannot be judged.
+    points:
+        What each rule for the decision of a binary task gave, the chosen one first.
+    counts:
+        Of a binary task: threshold 0, 0.01, … 1 → [found, missed, false alarms, cleared] cases, for a reader who moves it.
     resampled, patient_keys:
         What the bootstrap drew ("measure", and "measure:place of the class") and whose cases these are; used by `compare`,
         never stored.
@@ -108,6 +113,8 @@ class Evaluation:
     thresholds: dict[str, float] = field(default_factory=dict)
     confusions: dict[str, list[list[int]]] = field(default_factory=dict)
     not_judged: dict[str, str] = field(default_factory=dict)
+    points: list[AtPoint] = field(default_factory=list)
+    counts: list[list[int]] = field(default_factory=list)
     resampled: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
     patient_keys: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
@@ -128,6 +135,7 @@ class Evaluation:
             label: {name: value.to_dict() for name, value in row.items()} for label, row in self.per_class.items()
         }
         content["subgroups"] = [row | {"auc": row["auc"].to_dict()} for row in self.subgroups]
+        content["points"] = [item.to_dict() for item in self.points]
         content["mean_fold_auc"] = self.mean_fold_auc
         return content
 
@@ -154,6 +162,7 @@ class Evaluation:
             for label, row in content["per_class"].items()
         }
         values["subgroups"] = [row | {"auc": Estimate.from_dict(row["auc"])} for row in content["subgroups"]]
+        values["points"] = [AtPoint.from_dict(item) for item in content.get("points", [])]
         return cls(**values)
 
     def save(self, path: Path) -> None:

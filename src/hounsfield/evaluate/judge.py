@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from hounsfield.core import Predictions
-from hounsfield.errors import PredictionsError
+from hounsfield.errors import PredictionsError, UsageError
 from hounsfield.evaluate.caution import cautions
 from hounsfield.evaluate.classes import judge_classes, positive_last
 from hounsfield.evaluate.evaluation import Evaluation
 from hounsfield.evaluate.judgement import Judgement
+from hounsfield.evaluate.operating import operating_points
 from hounsfield.evaluate.several import judge_several
 from hounsfield.evaluate.subgroups import subgroups
 
+STEPS = 100
 
-def evaluate(predictions: Predictions, *, resamples: int = 2000, seed: int = 0) -> Evaluation:
+
+def evaluate(
+    predictions: Predictions, *, resamples: int = 2000, seed: int = 0, prevalences: Sequence[float] = ()
+) -> Evaluation:
     """Hold predictions against the truth, with 95% intervals from a bootstrap over patients.
 
     Cases without a known truth are counted and left out. A case without a patient counts as a patient of its own,
@@ -26,11 +33,18 @@ def evaluate(predictions: Predictions, *, resamples: int = 2000, seed: int = 0) 
     Where a case may have several labels, each label is judged on the cases in which it is known, against its own
     absence; the measures of the whole are means over the labels that can be judged.
 
+    `prevalences` are shares of patients with the disease, beside that of these cases, for which a binary task's operating
+    points tell what they mean.
+
     Raises
     ------
     PredictionsError
         If no case has a known truth.
+    UsageError
+        If a prevalence is not between 0 and 1.
     """
+    if not all(0 < share < 1 for share in prevalences):
+        raise UsageError("a prevalence is a share between 0 and 1", fix="Write 0.02 for 2 of 100 patients.")
     predictions = positive_last(predictions)
     known = predictions.known
     if not known.any():
@@ -43,6 +57,7 @@ def evaluate(predictions: Predictions, *, resamples: int = 2000, seed: int = 0) 
     task = judged.task
     judge = judge_several if task.multi_label else judge_classes
     found = judge(judged, owners, resamples=resamples, seed=seed)
+    binary = task.positive is not None
     evaluation = Evaluation(
         name=task.name,
         labels=list(task.labels),
@@ -69,11 +84,32 @@ def evaluate(predictions: Predictions, *, resamples: int = 2000, seed: int = 0) 
         thresholds=dict(zip(task.labels, task.thresholds or [], strict=False)),
         confusions=found.confusions,
         not_judged=found.not_judged,
+        points=operating_points(judged, owners, prevalences=prevalences, resamples=resamples, seed=seed)
+        if binary
+        else [],
+        counts=_counts(judged) if binary else [],
         resampled=found.resampled,
         patient_keys=frozenset(owners.tolist()),
     )
     evaluation.warnings.extend(cautions(evaluation, orphans=orphans, undecided=found.undecided))
     return evaluation
+
+
+def _counts(judged: Predictions) -> list[list[int]]:
+    """Cases found, missed, falsely called and cleared at the thresholds 0, 0.01, … 1."""
+    truth, values = judged.truth == 1, judged.probabilities[:, 0]
+    rows = []
+    for threshold in np.arange(STEPS + 1) / STEPS:
+        called = values >= threshold
+        rows.append(
+            [
+                int((truth & called).sum()),
+                int((truth & ~called).sum()),
+                int((~truth & called).sum()),
+                int((~truth & ~called).sum()),
+            ]
+        )
+    return rows
 
 
 def owners_of(predictions: Predictions) -> tuple[NDArray[np.str_], int]:

@@ -3,7 +3,16 @@
 Everything takes NumPy arrays and knows nothing of files or models. Intervals are over patients.
 """
 
-from hounsfield.measure.bootstrap import Estimate, decimals, difference, exact, patient_weights, percentiles, wilson
+from hounsfield.measure.bootstrap import (
+    Estimate,
+    decimals,
+    difference,
+    exact,
+    patient_weights,
+    percentiles,
+    span,
+    wilson,
+)
 from hounsfield.measure.clustered import ClusteredArea, clustered_area, clustered_auc
 from hounsfield.measure.curves import Curve, Reliability, precision_recall_curve, reliability_curve, roc_curve
 from hounsfield.measure.measures import BAND_RATES, BOUNDED, NAMES, Measures, measures
@@ -50,6 +59,7 @@ __all__ = [
     "reliability_curve",
     "roc_curve",
     "several_measures",
+    "span",
     "threshold",
     "wilson",
 ]

@@ -50,14 +50,20 @@ class Estimate:
             return f"not computed: {self.note}" if self.note else "not computed"
         if self.low is None or self.high is None:
             return decimals(self.value)
-        return f"{decimals(self.value)} ({decimals(self.low)}–{decimals(self.high)})"
+        return f"{decimals(self.value)} ({span(self.low, self.high)})"
 
 
 def decimals(value: float) -> str:
     """Two decimals, and a third where two would claim perfection that is not there."""
     if 0.995 <= value < 1:
         return f"{min(value, 0.999):.3f}"
-    return f"{value:.2f}"
+    text = f"{value:.2f}"
+    return "0.00" if text == "-0.00" else text.replace("-", "−")
+
+
+def span(low: float, high: float) -> str:
+    """ "0.81–0.92"; "−0.10 to 0.20", where a dash would be taken for a sign."""
+    return f"{decimals(low)}{' to ' if low < 0 else '–'}{decimals(high)}"
 
 
 def patient_weights(

@@ -12,10 +12,11 @@ from hounsfield.errors import UsageError
 # Two probabilities nearer than this may swap places between runtimes; no threshold is put between them.
 INDISTINGUISHABLE = 1e-5
 _RULE = re.compile(r"(sensitivity|specificity)\s*(?:>=|≥)\s*([01](?:\.\d*)?|\.\d+)")
+_COST = re.compile(r"cost\s*=\s*(\d+(?:\.\d*)?|\.\d+)")
 
 
 def parse_rule(rule: str) -> tuple[str, float | None]:
-    """Return ("youden", None), ("sensitivity", 0.95) or ("specificity", 0.9).
+    """Return ("youden", None), ("sensitivity", 0.95), ("specificity", 0.9) or ("cost", 5.0).
 
     Raises
     ------
@@ -25,11 +26,15 @@ def parse_rule(rule: str) -> tuple[str, float | None]:
     text = rule.strip().lower()
     if text == "youden":
         return "youden", None
+    costs = _COST.fullmatch(text)
+    if costs is not None and float(costs[1]) > 0:
+        return "cost", float(costs[1])
     found = _RULE.fullmatch(text)
     if found is None or not 0 < float(found[2]) <= 1:
         raise UsageError(
             f"{rule!r} is not a rule for an operating point",
-            fix='Write "youden", "sensitivity>=0.95" or "specificity>=0.9" (a number above 0, at most 1).',
+            fix='Write "youden", "sensitivity>=0.95" or "specificity>=0.9" (a number above 0, at most 1), or "cost=5": a missed '
+            "case costs as much as five false alarms.",
         )
     return found[1], float(found[2])
 
@@ -47,6 +52,8 @@ def threshold(truth: ArrayLike, probability: ArrayLike, rule: str) -> float:
         "youden": the greatest sensitivity + specificity (Youden 1950; of equals, the more sensitive).
         "sensitivity>=x": the highest threshold that reaches it, so that specificity is the best possible.
         "specificity>=x": the lowest threshold that reaches it.
+        "cost=x": 1 / (1 + x), from which calling costs less than not calling where a missed case costs x false alarms (Pauker
+        and Kassirer 1975). It trusts the probabilities, and needs no cases.
 
     Thresholds lie halfway between neighbouring observed probabilities, so that a tiny numeric difference between two
     runtimes does not flip a decision. Where even the highest probability, 1, must be called negative, the answer is
@@ -58,6 +65,9 @@ def threshold(truth: ArrayLike, probability: ArrayLike, rule: str) -> float:
         If the rule is unknown, or a class has no case.
     """
     kind, wanted = parse_rule(rule)
+    if kind == "cost":
+        assert wanted is not None
+        return 1 / (1 + wanted)
     positive = np.asarray(truth, dtype=np.int64) == 1
     values = np.asarray(probability, dtype=np.float64).reshape(-1)
     if not positive.any() or positive.all():

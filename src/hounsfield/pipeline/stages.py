@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -327,10 +327,10 @@ def export_stage(run: RunFolder, machine: Machine) -> Parity:
     return parity
 
 
-def report_stage(run: RunFolder, machine: Machine, resamples: int = 2000) -> Path:
+def report_stage(run: RunFolder, machine: Machine, resamples: int = 2000, prevalences: Sequence[float] = ()) -> Path:
     """Judge all predictions of the run and write the report."""
     machine.reporter.stage("evaluate")
-    page = write_report(run.path, resamples=resamples)
+    page = write_report(run.path, resamples=resamples, prevalences=prevalences)
     content = files.read_json(page.with_name("report.json"))
     for evaluation in content["evaluations"].values():
         machine.reporter.say(str(Evaluation.from_dict(evaluation)))

@@ -137,9 +137,11 @@ def tabulate(
     each = [calibration] * rows.height if isinstance(calibration, Calibration) else list(calibration)
     values = np.concatenate([calibrated(logits[row : row + 1], plan, one) for row, one in enumerate(each)])
     labels, several = plan.labels.value, plan.task.value == "multilabel"
+    rules = list(dict.fromkeys(point.rule for one in each for point in one.points))
     task = Task(
         labels=labels, positive=plan.positive.value, multi_label=several, threshold=each[0].threshold,
-        thresholds=each[0].thresholds, operating_point=each[0].operating_point, bundle=bundle, name=name,
+        thresholds=each[0].thresholds, operating_point=each[0].operating_point,
+        points={rule: _common([_cut(one, rule) for one in each]) for rule in rules}, bundle=bundle, name=name,
     )  # fmt: skip
     columns: Mapping[str, object] = {
         **{column: rows[column] for column in ("case", "patient", "split", "site", "scanner", "sex", "age_band")},
@@ -155,10 +157,24 @@ def tabulate(
         table = table.with_columns(
             pl.Series(f"logit:{output}", logits[:, place]), pl.Series(f"probability:{output}", values[:, place])
         )
+    for rule in rules:
+        called = [
+            None if (cut := _cut(one, rule)) is None else bool(values[row, 0] >= cut) for row, one in enumerate(each)
+        ]
+        table = table.with_columns(pl.Series(f"called:{rule}", called, pl.Boolean))
     if several:
         states = [decide_each(values[row], one.thresholds) for row, one in enumerate(each)]
         table = table.with_columns(*_states("truth", labels, rows["states"]), *_states("decision", labels, states))
     return Predictions(table, task)
+
+
+def _cut(calibration: Calibration, rule: str) -> float | None:
+    return next((point.threshold for point in calibration.points if point.rule == rule), None)
+
+
+def _common(cuts: Sequence[float | None]) -> float | None:
+    """The threshold that all cases share, None where folds have their own."""
+    return cuts[0] if len(set(cuts)) == 1 else None
 
 
 def calibrated(logits: np.ndarray, plan: Plan, calibration: Calibration) -> np.ndarray:

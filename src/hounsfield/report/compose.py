@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,12 @@ from hounsfield.report.words import scrubbed, slug
 SCHEMA_VERSION = 1
 _MEASURES = ("part", "class", "measure", "value", "low", "high", "method", "n", "skipped", "note")
 
+_CONSEQUENCES = ("found", "missed", "alarms", "cleared")
 _CELLS = ("true negative", "false positive", "false negative", "true positive")
 
 
-def write_report(run: Path, *, resamples: int = 2000, seed: int = 0) -> Path:
-    """Write RUN/report/index.html, report.json, measures.csv and confusion_<part>.csv, and return the page's path.
+def write_report(run: Path, *, resamples: int = 2000, seed: int = 0, prevalences: Sequence[float] = ()) -> Path:
+    """Write RUN/report/index.html, report.json, measures.csv, operating_points.csv and confusion_<part>.csv, and return the page's path.
 
     A run folder needs a cohort and a plan; whatever else is missing is said in words. The page stands alone: it loads
     nothing, and names no patient, path or date. The private folder is not read.
@@ -34,7 +36,7 @@ def write_report(run: Path, *, resamples: int = 2000, seed: int = 0) -> Path:
     """
     found = gather(run)
     judged = {
-        name: evaluate(predictions, resamples=resamples, seed=seed)
+        name: evaluate(predictions, resamples=resamples, seed=seed, prevalences=prevalences)
         for name, predictions in found.judged.items()
         if predictions.known.any()
     }
@@ -46,6 +48,7 @@ def write_report(run: Path, *, resamples: int = 2000, seed: int = 0) -> Path:
     folder = files.make_folder(run / "report")
     files.write_json(folder / "report.json", _record(found, judged, drops, main, warnings))
     files.write_text(folder / "measures.csv", _measures_csv(judged))
+    files.write_text(folder / "operating_points.csv", _points_csv(judged))
     for stale in folder.glob("confusion_*.csv"):
         stale.unlink()
     for name, evaluation in judged.items():
@@ -81,6 +84,23 @@ def _measures_csv(judged: dict[str, Evaluation]) -> str:
         for label, row in {"": evaluation.estimates, **evaluation.per_class}.items():
             for name, estimate in row.items():
                 writer.writerow({"part": part, "class": label, "measure": name, **estimate.to_dict()})
+    return text.getvalue()
+
+
+def _points_csv(judged: dict[str, Evaluation]) -> str:
+    """One row per part, rule and prevalence; empty but for its header where no task is binary."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    shares = ("sensitivity", "specificity")
+    ends = [f"{name}{end}" for name in (*shares, "ppv", "npv") for end in ("", "_low", "_high")]
+    writer.writerow(["part", "rule", "threshold", "prevalence", *ends, *(f"{name}_per_1000" for name in _CONSEQUENCES)])
+    for part, evaluation in judged.items():
+        for point in evaluation.points:
+            for at in point.at:
+                found = [*(point.estimates[name] for name in shares), at.ppv, at.npv]
+                values = [value for one in found for value in (one.value, one.low, one.high)]
+                consequences = [getattr(at, name) for name in _CONSEQUENCES]
+                writer.writerow([part, point.rule, point.threshold, at.prevalence, *values, *consequences])
     return text.getvalue()
 
 

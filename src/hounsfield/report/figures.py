@@ -97,6 +97,31 @@ def reliability(name: str, evaluation: Evaluation) -> Markup | None:
     return draw(f"calibration-{name}", paint, f"Calibration curve; each point holds {size} cases.")
 
 
+def net_benefit(name: str, evaluation: Evaluation) -> Markup | None:
+    """Decision curve of a binary task: the model, calling everybody, calling nobody."""
+    counts = np.array(evaluation.counts, dtype=np.float64)
+    if not len(counts) or not 0 < counts[0, 0] < counts[0].sum():
+        return None
+    threshold = np.arange(len(counts))[:-1] / (len(counts) - 1)
+    odds, total = threshold / (1 - threshold), counts[0].sum()
+    model = (counts[:-1, 0] - odds * counts[:-1, 2]) / total
+    everybody = (counts[0, 0] - odds * counts[0, 2]) / total
+
+    def paint(axes: Axes) -> None:
+        share = counts[0, 0] / total
+        axes.plot(threshold, everybody, color=FAINT, linewidth=1.2, label="call everybody")
+        axes.axhline(0, color=FAINT, linewidth=1.2, linestyle=(0, (4, 4)), label="call nobody")
+        axes.plot(threshold, model, color=BLUE, label="the model")
+        axes.set(xlabel="Threshold", ylabel="Net benefit", xlim=(0, 1), ylim=(-0.25 * share, 1.1 * share))
+        axes.legend(loc="upper right")
+
+    return draw(
+        f"benefit-{name}",
+        paint,
+        "Decision curve: net benefit of the model, of calling everybody and of calling nobody.",
+    )
+
+
 def centres(evaluations: Mapping[str, Evaluation]) -> Markup | None:
     """The ROC curves of home and other centres in one figure, for a binary task."""
     shown = {name: item for name, item in evaluations.items() if item.positive and _with(item, "roc")}

@@ -5,15 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
 from hounsfield.evaluate import TITLES, Drop, Evaluation
-from hounsfield.report import figures, notes, tables
+from hounsfield.report import figures, notes, operating, tables
 from hounsfield.report.gather import Found
 from hounsfield.report.panels import MOST_PANELS, panels
-from hounsfield.report.templates import environment
+from hounsfield.report.templates import environment, source
 from hounsfield.report.words import part_title, scrub, slug
 
+_BENEFIT = (
+    "Decision curve: found cases minus false alarms, weighed by what a threshold says they are worth (Vickers and Elkin 2006). "
+    "The model helps where its line is above both others."
+)
 _HEADLINE = ("auc", "sensitivity", "specificity")
 
 
@@ -23,10 +25,11 @@ def render(
     """Return the report as one HTML page that loads nothing."""
     pages = environment()
     pages.globals |= {"titles": TITLES, "interval": tables.interval, "label_titles": list(tables.LABEL_TITLES.values())}
-    source = pages.loader.get_source(pages, "style.css")[0] if pages.loader else ""
+    moves = any(item.counts for item in judged.values())
     return pages.get_template("page.html").render(
-        style=Markup(source), **_content(found, judged, drops, main, warnings)
-    )
+        style=source(pages, "style.css"), script=source(pages, "slider.js") if moves else None,
+        **_content(found, judged, drops, main, warnings),
+    )  # fmt: skip
 
 
 def _content(
@@ -105,10 +108,12 @@ def _part(name: str, evaluation: Evaluation) -> dict[str, Any]:
         "labels": tables.label_rows(evaluation) if evaluation.multi_label else [],
         "confusion": [] if evaluation.multi_label else tables.confusion_rows(evaluation),
         "subgroups": tables.subgroup_rows(evaluation),
+        **operating.content(evaluation),
         "figures": [
             (figures.roc(key, evaluation), _roc_caption(evaluation)),
             (figures.precision_recall(key, evaluation), "Precision and recall."),
             (figures.reliability(key, evaluation), _calibration_caption(evaluation)),
+            (figures.net_benefit(key, evaluation), _BENEFIT),
         ],
     }
 

@@ -11,7 +11,7 @@ import polars as pl
 from hounsfield.core import Cohort, Plan
 from hounsfield.core.cohort import ABSENT, PRESENT, SPLITS, UNCERTAIN
 from hounsfield.evaluate import TITLES, Change, Evaluation, signed
-from hounsfield.measure import BOUNDED, Estimate, decimals
+from hounsfield.measure import BOUNDED, Estimate, decimals, span
 from hounsfield.report.words import COVARIATES, anonymous, decision_title, decision_value, meaning, scrub
 
 UNKNOWN = "not known"
@@ -58,7 +58,7 @@ def interval(estimate: Estimate) -> str:
     """ "0.81–0.92", or nothing."""
     if estimate.low is None or estimate.high is None:
         return ""
-    return f"{decimals(estimate.low)}–{decimals(estimate.high)}"
+    return span(estimate.low, estimate.high)
 
 
 def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup
 
 from hounsfield.measure import decimals
 from hounsfield.report.words import counted, duration, scrub
@@ -24,3 +25,9 @@ def environment(finalize: Callable[[Any], Any] | None = None) -> Environment:
     made.filters |= {"duration": duration, "decimals": decimals, "scrub": scrub}
     made.globals |= {"counted": counted}
     return made
+
+
+def source(pages: Environment, name: str) -> Markup:
+    """A file of this folder as it is: style and script, which are ours and need no escaping."""
+    assert pages.loader is not None
+    return Markup(pages.loader.get_source(pages, name)[0])

@@ -112,7 +112,10 @@ def operating_point(rule: str) -> str:
     if text.lower() == "youden":
         return "the greatest sum of sensitivity and specificity (Youden)"
     found = re.fullmatch(r"(sensitivity|specificity)\s*(?:>=|≥)\s*([\d.]+)", text)
-    return f"a {found[1]} of at least {found[2]}" if found else text
+    if found:
+        return f"a {found[1]} of at least {found[2]}"
+    cost = re.fullmatch(r"cost\s*=\s*([\d.]+)", text)
+    return f"a missed case that costs as much as {cost[1]} false alarms" if cost else text
 
 
 def duration(seconds: float) -> str:

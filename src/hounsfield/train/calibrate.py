@@ -7,12 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from hounsfield.core.bundle import Calibration
+from hounsfield.core.bundle import Calibration, OperatingPoint
 from hounsfield.core.plan import Plan
-from hounsfield.measure import fit_temperature, probabilities, threshold
+from hounsfield.measure import fit_temperature, parse_rule, probabilities, threshold
 from hounsfield.train.losses import offsets_of
 
 FEW = 30
+# What a reader may want to compare; fixed here, so that nobody chooses on test.
+RULES = ("youden", "sensitivity>=0.95", "specificity>=0.95", "cost=5")
 # Below this the fit has run to the end of its range, which only separable cases make it do.
 SHARPEST = 0.06
 
@@ -40,13 +42,24 @@ def calibrate(
         return _of_findings(plan, logits, truth, offsets_of(weights, labels, multi_label=True), told, notes)
     offsets = offsets_of(weights, labels)
     temperature = _temperature(logits, truth, offsets, "", notes)
-    cut, rule = None, "the most probable class"
+    cut, rule, points = None, "the most probable class", []
     if plan.task.value == "binary":
         values = probabilities(logits, multi_label=False, temperature=temperature, offsets=offsets)[:, 0]
         cut, rule = _threshold(plan, truth, values, "", notes)
+        points = _points(truth, values, rule, cut)
     return Calibration(
-        temperature=temperature, offsets=offsets, threshold=cut, operating_point=rule, note="; ".join(notes), **told
-    )
+        temperature=temperature, offsets=offsets, threshold=cut, operating_point=rule, points=points,
+        note="; ".join(notes), **told,
+    )  # fmt: skip
+
+
+def _points(truth: np.ndarray, values: np.ndarray, chosen: str, cut: float) -> list[OperatingPoint]:
+    """The chosen rule first, then the others; none where the calibration cases have one label only."""
+    if len(np.unique(truth)) < 2:
+        return []
+    others = [rule for rule in RULES if parse_rule(rule) != parse_rule(chosen)]
+    found = {chosen: cut} | {rule: float(threshold(truth, values, rule)) for rule in others}
+    return [OperatingPoint(rule=rule, threshold=value) for rule, value in found.items()]
 
 
 def _of_findings(

@@ -1,0 +1,35 @@
+"""What training fixes on its calibration cases."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import pytest
+
+from hounsfield.core import Plan
+from hounsfield.measure import threshold
+from hounsfield.train.calibrate import RULES, calibrate
+
+
+def simulated(cases: int = 200) -> tuple[np.ndarray, np.ndarray]:
+    generator = np.random.default_rng(3)
+    truth = (generator.random(cases) < 0.3).astype(np.int64)
+    return (generator.normal(size=cases) + 2 * truth - 1)[:, None], truth
+
+
+def test_other_operating_points_are_fixed_beside_the_chosen_one(plan: Callable[..., Plan]) -> None:
+    chosen = plan(operating_point="sensitivity >= 0.95")
+    logits, truth = simulated()
+    found = calibrate(chosen, logits, truth, {}, "the calibration part")
+    rules = [point.rule for point in found.points]
+    assert rules == ["sensitivity >= 0.95", *(rule for rule in RULES if rule != "sensitivity>=0.95")]
+    cuts = {point.rule: point.threshold for point in found.points}
+    assert cuts["sensitivity >= 0.95"] == found.threshold and cuts["cost=5"] == pytest.approx(1 / 6)
+    values = 1 / (1 + np.exp(-(logits / found.temperature + found.offsets)))
+    assert cuts["youden"] == pytest.approx(threshold(truth, values, "youden"))
+
+
+def test_cases_of_one_label_fix_nothing(plan: Callable[..., Plan]) -> None:
+    found = calibrate(plan(), np.zeros((12, 1)), np.zeros(12, dtype=np.int64), {}, "few")
+    assert found.points == [] and found.threshold == 0.5 and "one label only" in found.note

@@ -118,11 +118,43 @@ def test_subgroups_are_judged_when_they_are_large_enough() -> None:
     truth, scores = simulated()
     sex = ["F"] * 120 + ["M"] * 75 + ["X"] * 5
     found = evaluate(made(truth, scores, sex=sex, site=["here"] * 200), resamples=50)
-    assert [(row["covariate"], row["value"], row["cases"]) for row in found.subgroups] == [
-        ("sex", "F", 120),
-        ("sex", "M", 75),
+    assert [(one.covariate, one.value, one.cases) for one in found.subgroups] == [("sex", "F", 120), ("sex", "M", 75)]
+    first = found.subgroups[0].estimates
+    assert first["auc"].value == pytest.approx(roc_auc_score(truth[:120], scores[:120]))
+    assert first["sensitivity"].value == pytest.approx((scores[:120] >= 0.5)[truth[:120] == 1].mean())
+    assert found.hidden_groups == {"sex": 1}
+    again = Evaluation.from_dict(found.to_dict())
+    assert again.subgroups == found.subgroups and again.hidden_groups == found.hidden_groups
+
+
+def test_a_group_that_fails_is_named_and_equal_groups_are_not() -> None:
+    truth, scores = simulated(600)
+    site = ["north"] * 200 + ["south"] * 200 + ["west"] * 200
+    fair = evaluate(made(truth, scores, site=site), resamples=50)
+    assert all(one.adjusted > 0.05 for one in fair.subgroups) and not any(
+        "more than chance" in w for w in fair.warnings
+    )
+    broken = np.concatenate([scores[:400], np.random.default_rng(0).permutation(scores[400:])])
+    found = evaluate(made(truth, broken, site=site), resamples=50)
+    west = next(one for one in found.subgroups if one.value == "west")
+    assert west.adjusted < 0.001 and west.rest == pytest.approx(roc_auc_score(truth[:400], broken[:400]))
+    assert any(text.startswith("Site west: the AUC is") and "more than chance" in text for text in found.warnings)
+
+
+def test_two_groups_ask_one_question() -> None:
+    truth, scores = simulated(300)
+    found = evaluate(made(truth, scores, sex=["F", "M"] * 150), resamples=50)
+    assert found.subgroups[0].p == found.subgroups[1].p == found.subgroups[0].adjusted == found.subgroups[1].adjusted
+
+
+def test_any_column_can_make_groups() -> None:
+    truth, scores = simulated(100)
+    table = made(truth, scores)
+    more = Predictions(table.table.with_columns(pl.Series("group:ward", ["a", "b"] * 50)), table.task)
+    assert [(one.covariate, one.value) for one in evaluate(more, resamples=50).subgroups] == [
+        ("ward", "a"),
+        ("ward", "b"),
     ]
-    assert found.subgroups[0]["auc"].value == pytest.approx(roc_auc_score(truth[:120], scores[:120]))
 
 
 def test_a_case_without_a_patient_is_a_patient_of_its_own() -> None:

@@ -77,6 +77,18 @@ def test_what_predict_writes_as_csv_is_read_back(tmp_path: Path) -> None:
     assert same.digest == ours.digest and assumed == []
 
 
+def test_columns_of_the_table_make_groups(tmp_path: Path) -> None:
+    rows = "".join(f"c{i},{i % 2},{0.3 + 0.4 * (i % 2)},{'AB'[i // 20]}\n" for i in range(40))
+    path = written(tmp_path, "case,truth,score,Coil\n" + rows)
+    found, _ = load_predictions(path, by=["Coil"])
+    assert [(one.covariate, one.value) for one in evaluate(found, resamples=100).subgroups] == [
+        ("Coil", "A"),
+        ("Coil", "B"),
+    ]
+    with pytest.raises(PredictionsError, match="no column ward"):
+        load_predictions(path, by=["ward"])
+
+
 @pytest.mark.parametrize(
     ("content", "said"),
     [

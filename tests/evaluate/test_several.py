@@ -109,9 +109,11 @@ def test_folds_and_groups_take_the_mean_over_labels() -> None:
         rows = np.array(folds) == int(fold)
         assert value == pytest.approx(np.mean([area(truth[rows, k], probability[rows, k]) for k in range(2)]))
     rows = np.array(sex) == "M"
-    group = next(row for row in found.subgroups if row["value"] == "M")
-    assert group["auc"].value == pytest.approx(np.mean([area(truth[rows, k], probability[rows, k]) for k in range(2)]))
-    assert group["positives"] is None
+    group = next(row for row in found.subgroups if row.value == "M")
+    assert group.estimates["auc"].value == pytest.approx(
+        np.mean([area(truth[rows, k], probability[rows, k]) for k in range(2)])
+    )
+    assert group.positives is None and group.p is None
 
 
 def test_a_label_of_one_class_is_not_judged_and_is_said() -> None:

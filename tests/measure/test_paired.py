@@ -7,7 +7,7 @@ import pytest
 from scipy.stats import norm
 from sklearn.metrics import roc_auc_score
 
-from hounsfield.measure import holm, mcnemar, paired_areas, paired_measures
+from hounsfield.measure import area_parts, holm, mcnemar, paired_areas, paired_measures, unpaired
 from hounsfield.measure.paired import CLUSTERED, DELONG, EXACT
 
 
@@ -69,6 +69,20 @@ def test_pairing_is_surer_than_two_samples_and_a_model_equals_itself() -> None:
 def test_equal_models_are_called_different_in_one_of_twenty_samples() -> None:
     found = [paired_areas(*simulated(seed), np.arange(200))[1] for seed in range(400)]
     assert 0.025 < np.mean([p < 0.05 for p in found if p is not None]) < 0.08
+
+
+def test_two_sets_of_patients_differ_as_often_as_chance_says() -> None:
+    found = []
+    for seed in range(400):
+        truth, first, _ = simulated(seed, 120)
+        halves = [area_parts(truth[rows], first[rows], np.arange(60)) for rows in (slice(0, 60), slice(60, 120))]
+        found.append(unpaired(*halves))
+    assert 0.025 < np.mean([p < 0.05 for p in found if p is not None]) < 0.075
+    truth, first, _ = simulated(7, 400)
+    strong, weak = (area_parts(truth, scores, np.arange(400)) for scores in (first, first + 3 * np.sin(np.arange(400))))
+    assert unpaired(strong, weak) < 0.001 and unpaired(strong, strong) == 1.0
+    perfect = area_parts(truth, truth, np.arange(400))
+    assert unpaired(strong, perfect) is None
 
 
 def test_mcnemar_is_the_binomial_of_the_cases_that_differ() -> None:

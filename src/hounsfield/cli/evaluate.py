@@ -33,6 +33,10 @@ Positive = Annotated[
     str | None, typer.Option("--positive", help="Of two labels the one that means disease (another tool's table).")
 ]
 Logits = Annotated[bool, typer.Option("--logits", help="The scores of another tool's table are log odds.")]
+By = Annotated[
+    list[str] | None,
+    typer.Option("--by", help="A column of the table whose values make groups of patients; repeatable."),
+]
 Per = Annotated[
     Literal["case", "patient-mean", "patient-max"],
     typer.Option("--per", help="Judge cases, or patients by the mean or the largest probability of their cases."),
@@ -48,6 +52,7 @@ def evaluate(
     against: Against = None,
     positive: Positive = None,
     logits: Logits = False,
+    by: By = None,
     per: Per = "case",
     json: Json = None,
 ) -> None:
@@ -61,10 +66,10 @@ def evaluate(
     from hounsfield.pipeline.stages import Machine, report_stage
 
     if what.is_dir():
-        if against is not None or positive is not None or logits or per != "case" or json is not None:
+        if against is not None or positive is not None or logits or by or per != "case" or json is not None:
             raise UsageError(
                 "a run folder is judged as it is",
-                fix="Give a table for --against, --positive, --logits, --per and --json: RUN/predictions/test.parquet.",
+                fix="Give a table for --against, --positive, --logits, --by, --per and --json: RUN/predictions/test.parquet.",
             )
         with Bars(console) as bars:
             page = report_stage(RunFolder(what), Machine(reporter=bars), resamples, prevalence or [])
@@ -72,7 +77,7 @@ def evaluate(
         return
 
     def loaded(path: Path) -> Predictions:
-        predictions, assumed = load_predictions(path, positive=positive, logits=logits)
+        predictions, assumed = load_predictions(path, positive=positive, logits=logits, by=by or [])
         for text in assumed:
             console.print(f"{path.name}: {text}", highlight=False, markup=False, soft_wrap=True)
         return predictions if per == "case" else by_patient(predictions, "mean" if per == "patient-mean" else "max")

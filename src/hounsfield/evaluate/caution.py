@@ -5,17 +5,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hounsfield.evaluate.evaluation import Evaluation
-from hounsfield.measure import Estimate
+from hounsfield.measure import Estimate, decimals
 
 FEW_PATIENTS = 30
 WIDE = 0.2
 POOR_CALIBRATION = 0.1
+CERTAIN = 0.05
 
 
 def cautions(evaluation: Evaluation, *, orphans: int, undecided: int) -> list[str]:
     """Return warnings, the gravest first; an empty list when there is nothing to warn of."""
     counts = _about_labels(evaluation) if evaluation.multi_label else _about_patients(evaluation)
-    found = [*counts, *_about_numbers(evaluation)]
+    found = [*counts, *_about_numbers(evaluation), *_about_groups(evaluation)]
     if evaluation.without_truth:
         found.append(f"{_cases(evaluation.without_truth)} without a known truth left out.")
     if evaluation.abstentions:
@@ -82,6 +83,16 @@ def _about_numbers(evaluation: Evaluation) -> list[str]:
     if error is not None and _poorly_calibrated(evaluation.estimates):
         found.append(f"Probabilities are off by {error:.2f} on average: read them as a ranking, not as a risk.")
     return found
+
+
+def _about_groups(evaluation: Evaluation) -> list[str]:
+    """Groups whose AUC is further from that of the others than chance would put it, with so many looked at."""
+    return [
+        f"{item.covariate.replace('_', ' ').capitalize()} {item.value}: the AUC is {item.estimates['auc']}, and {decimals(item.rest)} in "
+        f"the others (p = {item.adjusted:.2g}, corrected for all {len(evaluation.subgroups)} groups): more than chance."
+        for item in evaluation.subgroups
+        if item.adjusted is not None and item.adjusted < CERTAIN and item.rest is not None
+    ]
 
 
 def _poorly_calibrated(estimates: Mapping[str, Estimate]) -> bool:

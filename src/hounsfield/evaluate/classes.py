@@ -7,10 +7,10 @@ from numpy.typing import NDArray
 
 from hounsfield.core import Predictions
 from hounsfield.errors import PredictionsError
-from hounsfield.evaluate.judgement import Judgement, Rows
+from hounsfield.evaluate.judgement import Judgement
 from hounsfield.evaluate.points import curves
-from hounsfield.evaluate.subgroups import GROUP_RESAMPLES
-from hounsfield.measure import Estimate, auc, measures
+from hounsfield.evaluate.subgroups import GROUP_RESAMPLES, MEASURES, Grouped, Rows
+from hounsfield.measure import area_parts, auc, measures, unpaired
 
 Ints = NDArray[np.int64]
 
@@ -21,13 +21,16 @@ def judge_classes(judged: Predictions, owners: NDArray[np.str_], *, resamples: i
     truth, probability, labels = judged.truth, judged.probabilities, judged.task.labels
     found = measures(truth, probability, decision, owners, labels=labels, resamples=resamples, seed=seed)
 
-    def group(rows: Rows) -> tuple[Estimate, int | None]:
+    def group(rows: Rows, others: Rows) -> Grouped:
         part = measures(
-            truth[rows], probability[rows], truth[rows],  # decisions play no part in the AUC
-            owners[rows], labels=labels, resamples=min(resamples, GROUP_RESAMPLES), seed=seed,
+            truth[rows], probability[rows], decision[rows], owners[rows], labels=labels,
+            resamples=min(resamples, GROUP_RESAMPLES), seed=seed,
         )  # fmt: skip
-        positives = int((truth[rows] == 1).sum()) if judged.task.positive is not None else None
-        return part.overall["auc"], positives
+        estimates = {name: part.overall[name] for name in MEASURES}
+        if judged.task.positive is None:
+            return Grouped(estimates)
+        mine, rest = (area_parts(truth[some] == 1, probability[some, 0], owners[some]) for some in (rows, others))
+        return Grouped(estimates, int((truth[rows] == 1).sum()), rest.value, unpaired(mine, rest))
 
     return Judgement(
         prevalence={

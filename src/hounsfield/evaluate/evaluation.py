@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from hounsfield.core import files
 from hounsfield.errors import PredictionsError
 from hounsfield.evaluate.operating import AtPoint
+from hounsfield.evaluate.subgroups import Subgroup
 from hounsfield.measure import Estimate
 
 SCHEMA_VERSION = 1
@@ -67,8 +68,8 @@ class Evaluation:
         Label → "roc", "precision_recall", "reliability" → lists of points; empty for a label that cannot be judged.
     folds:
         Fold → AUC within the fold, where predictions are out of fold; None where it has one class only.
-    subgroups:
-        Covariate, value, cases, patients, positives (None unless binary), auc as an Estimate.
+    subgroups, hidden_groups:
+        Groups of patients, see `Subgroup`; and covariate → how many values had too few patients to be shown.
     threshold, operating_point:
         Frozen before these cases were seen; the threshold is None unless binary.
     warnings:
@@ -101,7 +102,7 @@ class Evaluation:
     confusion: list[list[int]]
     curves: dict[str, dict[str, dict[str, list[float]]]]
     folds: dict[str, float | None]
-    subgroups: list[dict[str, Any]]
+    subgroups: list[Subgroup]
     threshold: float | None
     operating_point: str
     warnings: list[str]
@@ -113,6 +114,7 @@ class Evaluation:
     thresholds: dict[str, float] = field(default_factory=dict)
     confusions: dict[str, list[list[int]]] = field(default_factory=dict)
     not_judged: dict[str, str] = field(default_factory=dict)
+    hidden_groups: dict[str, int] = field(default_factory=dict)
     points: list[AtPoint] = field(default_factory=list)
     counts: list[list[int]] = field(default_factory=list)
     resampled: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
@@ -134,7 +136,7 @@ class Evaluation:
         content["per_class"] = {
             label: {name: value.to_dict() for name, value in row.items()} for label, row in self.per_class.items()
         }
-        content["subgroups"] = [row | {"auc": row["auc"].to_dict()} for row in self.subgroups]
+        content["subgroups"] = [item.to_dict() for item in self.subgroups]
         content["points"] = [item.to_dict() for item in self.points]
         content["mean_fold_auc"] = self.mean_fold_auc
         return content
@@ -161,7 +163,7 @@ class Evaluation:
             label: {name: Estimate.from_dict(item) for name, item in row.items()}
             for label, row in content["per_class"].items()
         }
-        values["subgroups"] = [row | {"auc": Estimate.from_dict(row["auc"])} for row in content["subgroups"]]
+        values["subgroups"] = [Subgroup.from_dict(item) for item in content["subgroups"]]
         values["points"] = [AtPoint.from_dict(item) for item in content.get("points", [])]
         return cls(**values)
 

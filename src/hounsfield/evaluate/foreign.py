@@ -15,6 +15,7 @@ from hounsfield.cohort.labels import read_table
 from hounsfield.core import Predictions
 from hounsfield.core.predictions import FIXED, Task
 from hounsfield.errors import LabelError, PredictionsError
+from hounsfield.evaluate.subgroups import EXTRA
 
 # Column of Predictions → what other tools call it, in the order in which they are looked for.
 NAMES: dict[str, tuple[str, ...]] = {
@@ -34,7 +35,9 @@ PER_LABEL = ("probability", "score", "prob", "p")
 NEAREST = 1e-12  # a probability of 0 or 1 has no finite logit
 
 
-def load_predictions(path: Path, *, positive: str | None = None, logits: bool = False) -> tuple[Predictions, list[str]]:
+def load_predictions(
+    path: Path, *, positive: str | None = None, logits: bool = False, by: Sequence[str] = ()
+) -> tuple[Predictions, list[str]]:
     """Read a table of predictions, ours or another tool's.
 
     One row per case. Two classes: a column `truth` and a column `score` (or `probability`). More classes: `truth` and one
@@ -48,6 +51,8 @@ def load_predictions(path: Path, *, positive: str | None = None, logits: bool = 
         Of two classes the one that means disease, whose score it is; guessed from the names where it is not given.
     logits:
         The scores are log odds, and not probabilities.
+    by:
+        Further columns whose values make groups of patients.
 
     Returns
     -------
@@ -59,7 +64,8 @@ def load_predictions(path: Path, *, positive: str | None = None, logits: bool = 
         If the table cannot be read or understood; it names the column and the row.
     """
     if not path.exists() or (path.suffix.lower() in (".parquet", ".pq") and _is_ours(path)):
-        return Predictions.load(path), []
+        ours = Predictions.load(path)
+        return Predictions(_grouped(ours.table, ours.table, by, path), ours.task), []
     try:
         table = read_table(path)
     except LabelError as error:
@@ -68,7 +74,18 @@ def load_predictions(path: Path, *, positive: str | None = None, logits: bool = 
             fix="Give what `hounsfield predict` wrote, or a CSV with the columns case, patient, truth and score.",
         ) from error  # fmt: skip
     found = _Foreign(path, table, positive, logits)
-    return found.predictions(), found.assumed
+    made = found.predictions()
+    return Predictions(_grouped(made.table, table, by, path), made.task), found.assumed
+
+
+def _grouped(made: pl.DataFrame, source: pl.DataFrame, by: Sequence[str], path: Path) -> pl.DataFrame:
+    """Add columns that make groups."""
+    missing = [name for name in by if name not in source.columns]
+    if missing:
+        raise PredictionsError(
+            f"there is no column {', '.join(missing)}", where=path, fix=f"Columns: {', '.join(source.columns)}."
+        )
+    return made.with_columns(source[name].cast(pl.String).replace("", None).alias(f"{EXTRA}{name}") for name in by)
 
 
 def _is_ours(path: Path) -> bool:

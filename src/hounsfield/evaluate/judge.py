@@ -58,6 +58,7 @@ def evaluate(
     judge = judge_several if task.multi_label else judge_classes
     found = judge(judged, owners, resamples=resamples, seed=seed)
     binary = task.positive is not None
+    groups, hidden = subgroups(judged, owners, found.group)
     evaluation = Evaluation(
         name=task.name,
         labels=list(task.labels),
@@ -72,7 +73,8 @@ def evaluate(
         confusion=found.confusion,
         curves=found.curves,
         folds=_folds(judged, found),
-        subgroups=subgroups(judged, owners, found.group),
+        subgroups=groups,
+        hidden_groups=hidden,
         threshold=task.threshold,
         operating_point=task.operating_point,
         warnings=[],

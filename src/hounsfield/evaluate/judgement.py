@@ -9,9 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hounsfield.evaluate.points import Points
+from hounsfield.evaluate.subgroups import Grouped, Rows
 from hounsfield.measure import Estimate
-
-Rows = NDArray[np.bool_]
 
 
 @dataclass(frozen=True)
@@ -25,7 +24,7 @@ class Judgement:
     area:
         Gives the AUC of some of the cases, (n,) bool; nan where it is not defined.
     group:
-        Gives the AUC of some of the cases as an Estimate, and how many of them are positive (None unless binary).
+        Judges some of the cases, (n,) bool, beside others of them.
     """
 
     prevalence: dict[str, dict[str, float]]
@@ -35,7 +34,7 @@ class Judgement:
     resampled: dict[str, NDArray[np.float64]]
     undecided: int
     area: Callable[[Rows], float]
-    group: Callable[[Rows], tuple[Estimate, int | None]]
+    group: Callable[[Rows, Rows], Grouped]
     confusion: list[list[int]] = field(default_factory=list)
     confusions: dict[str, list[list[int]]] = field(default_factory=dict)
     not_judged: dict[str, str] = field(default_factory=dict)

@@ -9,6 +9,7 @@ import polars as pl
 from hounsfield.core import Predictions
 from hounsfield.core.predictions import FIXED
 from hounsfield.errors import PredictionsError
+from hounsfield.evaluate.subgroups import EXTRA
 
 How = Literal["mean", "max"]
 
@@ -42,7 +43,8 @@ def by_patient(predictions: Predictions, how: How = "mean") -> Predictions:
     if exclusive:
         _one_label_each(predictions.table.with_columns(owner))
     numbers = [f"{kind}:{name}" for name in task.outputs for kind in ("logit", "probability")]
-    shared = [name for name in FIXED if name not in ("case", "truth", "decision")]
+    groups = [name for name in predictions.table.columns if name.startswith(EXTRA)]
+    shared = [*(name for name in FIXED if name not in ("case", "truth", "decision")), *groups]
     pooled = [pl.col(name).mean() if how == "mean" else pl.col(name).max() for name in numbers]
     # What differs between the cases of a patient is true of none of them as a whole.
     kept = [pl.when(pl.col(name).n_unique() == 1).then(pl.col(name).first()).alias(name) for name in shared]

@@ -6,10 +6,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from hounsfield.core import Predictions
-from hounsfield.evaluate.judgement import Judgement, Rows
+from hounsfield.evaluate.judgement import Judgement
 from hounsfield.evaluate.points import Points, curves
-from hounsfield.evaluate.subgroups import GROUP_RESAMPLES
-from hounsfield.measure import Estimate, SeveralMeasures, auc, several_measures
+from hounsfield.evaluate.subgroups import GROUP_RESAMPLES, MEASURES, Grouped, Rows
+from hounsfield.measure import SeveralMeasures, auc, several_measures
 
 Ints = NDArray[np.int64]
 
@@ -24,9 +24,9 @@ def judge_several(judged: Predictions, owners: NDArray[np.str_], *, resamples: i
             truth[rows], probability[rows], decided[rows], owners[rows], labels=labels, resamples=draws, seed=seed
         )
 
-    def group(rows: Rows) -> tuple[Estimate, int | None]:
+    def group(rows: Rows, others: Rows) -> Grouped:
         part = measured(rows, decision, min(resamples, GROUP_RESAMPLES))
-        return part.overall["auc"], None
+        return Grouped({name: part.overall[name] for name in MEASURES})
 
     def area(rows: Rows) -> float:
         """The mean over the labels that these cases can judge."""

@@ -13,11 +13,11 @@ from hounsfield.measure.bootstrap import (
     span,
     wilson,
 )
-from hounsfield.measure.clustered import ClusteredArea, clustered_area, clustered_auc
+from hounsfield.measure.clustered import AreaParts, ClusteredArea, area_parts, clustered_area, clustered_auc
 from hounsfield.measure.curves import Curve, Reliability, precision_recall_curve, reliability_curve, roc_curve
 from hounsfield.measure.measures import BAND_RATES, BOUNDED, NAMES, Measures, measures
 from hounsfield.measure.multiple import holm
-from hounsfield.measure.paired import McNemar, mcnemar, paired_areas, paired_measures
+from hounsfield.measure.paired import McNemar, mcnemar, paired_areas, paired_measures, unpaired
 from hounsfield.measure.probability import fit_temperature, probabilities
 from hounsfield.measure.ranking import auc, auc_error, average_precision
 from hounsfield.measure.recalibration import recalibration
@@ -28,6 +28,7 @@ __all__ = [
     "BAND_RATES",
     "BOUNDED",
     "NAMES",
+    "AreaParts",
     "ClusteredArea",
     "Curve",
     "Estimate",
@@ -35,6 +36,7 @@ __all__ = [
     "Measures",
     "Reliability",
     "SeveralMeasures",
+    "area_parts",
     "auc",
     "auc_error",
     "average_precision",
@@ -61,5 +63,6 @@ __all__ = [
     "several_measures",
     "span",
     "threshold",
+    "unpaired",
     "wilson",
 ]

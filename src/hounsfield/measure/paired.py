@@ -6,10 +6,11 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
+from scipy.special import logit
 from scipy.stats import binomtest, norm, t
 
 from hounsfield.measure.bootstrap import LEVEL, Estimate, patient_weights
-from hounsfield.measure.clustered import area_parts
+from hounsfield.measure.clustered import AreaParts, area_parts
 from hounsfield.measure.measures import FEW, NONE
 from hounsfield.measure.ranking import one_column_per_target
 from hounsfield.measure.statistics import Statistics
@@ -73,6 +74,24 @@ def paired_areas(
     half = float(t.ppf(0.5 + level / 2, freedom)) * error
     p = float(2 * t.sf(abs(value) / error, freedom))
     return Estimate(value, max(-1.0, value - half), min(1.0, value + half), method, count), p
+
+
+def unpaired(first: AreaParts, second: AreaParts) -> float | None:
+    """Return the two-sided p of equal AUCs in two sets of different patients; None where one has no variance.
+
+    On the logit scale, as the intervals are, with the degrees of freedom of Welch and Satterthwaite (1946).
+    """
+    odds, errors, freedoms = [], [], []
+    for one in (first, second):
+        value, variance = one.value, one.variance
+        if value is None or variance is None or not 0 < value < 1 or variance <= 0:
+            return None
+        odds.append(float(logit(value)))
+        errors.append(variance / (value * (1 - value)) ** 2)
+        freedoms.append(min(one.positives, one.negatives) - 1)
+    total = sum(errors)
+    freedom = total**2 / sum(error**2 / count for error, count in zip(errors, freedoms, strict=True))
+    return float(2 * t.sf(abs(odds[1] - odds[0]) / np.sqrt(total), freedom))
 
 
 def mcnemar(first: ArrayLike, second: ArrayLike, patients: ArrayLike) -> McNemar:

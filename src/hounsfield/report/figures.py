@@ -13,7 +13,7 @@ from matplotlib.ticker import MaxNLocator
 from hounsfield.evaluate import Evaluation
 from hounsfield.measure import Estimate
 from hounsfield.report.drawing import BLUE, COLOURS, FAINT, INK, draw, square
-from hounsfield.report.words import part_title
+from hounsfield.report.words import COVARIATES, part_title
 
 MOST_LINES = 8
 _BROAD = (4.4, 3.0)
@@ -95,6 +95,32 @@ def reliability(name: str, evaluation: Evaluation) -> Markup | None:
     counts = [int(count) for points in shown.values() for count in points["count"]]
     size = f"{min(counts)} to {max(counts)}" if min(counts) < max(counts) else f"{counts[0]}"
     return draw(f"calibration-{name}", paint, f"Calibration curve; each point holds {size} cases.")
+
+
+def forest(name: str, evaluation: Evaluation) -> Markup | None:
+    """The AUC of each group of patients with its interval, beside that of all."""
+    groups = [item for item in evaluation.subgroups if item.estimates["auc"].value is not None]
+    whole = evaluation.estimates["auc"]
+    if not groups or whole.value is None:
+        return None
+
+    def paint(axes: Axes) -> None:
+        axes.axvline(whole.value or 0.5, color=FAINT, linewidth=1, linestyle=(0, (4, 4)))
+        for place, item in enumerate(groups):
+            area = item.estimates["auc"]
+            if area.low is not None and area.high is not None:
+                axes.plot([area.low, area.high], [place, place], color=BLUE, linewidth=1.4)
+            axes.plot(
+                [area.value or 0.0], [place], "s", color=BLUE, markersize=3 + 4 * np.sqrt(item.cases / evaluation.cases)
+            )
+        axes.set_yticks(
+            range(len(groups)), [f"{COVARIATES.get(item.covariate, item.covariate)} {item.value}" for item in groups]
+        )
+        axes.invert_yaxis()
+        axes.set(xlabel="AUC (dashed: all cases)")
+
+    told = ", ".join(f"{item.covariate} {item.value} {item.estimates['auc']}" for item in groups)
+    return draw(f"forest-{name}", paint, f"AUC in groups of patients: {told}.", size=(5.6, 0.9 + 0.27 * len(groups)))
 
 
 def net_benefit(name: str, evaluation: Evaluation) -> Markup | None:

@@ -108,6 +108,8 @@ def _part(name: str, evaluation: Evaluation) -> dict[str, Any]:
         "labels": tables.label_rows(evaluation) if evaluation.multi_label else [],
         "confusion": [] if evaluation.multi_label else tables.confusion_rows(evaluation),
         "subgroups": tables.subgroup_rows(evaluation),
+        "hidden_groups": tables.hidden_groups(evaluation),
+        "forest": figures.forest(key, evaluation),
         **operating.content(evaluation),
         "figures": [
             (figures.roc(key, evaluation), _roc_caption(evaluation)),

@@ -11,6 +11,7 @@ import polars as pl
 from hounsfield.core import Cohort, Plan
 from hounsfield.core.cohort import ABSENT, PRESENT, SPLITS, UNCERTAIN
 from hounsfield.evaluate import TITLES, Change, Evaluation, signed
+from hounsfield.evaluate.caution import CERTAIN
 from hounsfield.measure import BOUNDED, Estimate, decimals, span
 from hounsfield.report.words import COVARIATES, anonymous, decision_title, decision_value, meaning, scrub
 
@@ -122,13 +123,30 @@ def drop_rows(changes: Mapping[str, Change]) -> list[dict[str, str]]:
 
 
 def subgroup_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One row per group: what it is, how large, its measures in words, and whether it differs by more than chance."""
     rows = []
-    for row in evaluation.subgroups:
-        area: Estimate = row["auc"]
-        # With several labels a group may lack some, and its mean is then another mean: the note says so.
-        note = "" if area.value is None else area.note
-        rows.append(row | {"covariate": COVARIATES[row["covariate"]], "auc": str(area), "note": note})
+    for item in evaluation.subgroups:
+        area = item.estimates["auc"]
+        rows.append(
+            {
+                "name": f"{COVARIATES.get(item.covariate, item.covariate)} {item.value}",
+                "cases": item.cases,
+                "patients": item.patients,
+                "positives": item.positives,
+                "estimates": [str(one) for one in item.estimates.values()],
+                # With several labels a group may lack some, and its mean is then another mean: the note says so.
+                "note": "" if area.value is None else area.note,
+                "p": "" if item.adjusted is None else f"{item.adjusted:.2g}",
+                "differs": item.adjusted is not None and item.adjusted < CERTAIN,
+            }
+        )
     return rows
+
+
+def hidden_groups(evaluation: Evaluation) -> str:
+    """Which groups were too small, in words; nothing where none was."""
+    told = [f"{COVARIATES.get(name, name).lower()} ({count})" for name, count in evaluation.hidden_groups.items()]
+    return f"Groups of fewer than ten patients, not shown: {', '.join(told)}." if told else ""
 
 
 def cohort_table(cohort: Cohort) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -9,7 +10,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from hounsfield.core import Calibration, Plan
+from hounsfield.core import Calibration, Plan, Predictions
 from hounsfield.core.bundle import OperatingPoint
 from hounsfield.core.cohort import SCHEMA
 from hounsfield.predict import tabulate
@@ -73,6 +74,18 @@ def test_every_rule_calls_each_case_and_folds_have_thresholds_of_their_own() -> 
     assert folds.task.points == {"youden": None, "cost=5": None}
     assert folds.table["called:youden"].to_list() == (values >= [0.5, 0.4, 0.3]).tolist()
     assert folds.table["called:cost=5"][2] is None
+
+
+def test_sets_hold_the_labels_that_cannot_be_ruled_out(tmp_path: Path) -> None:
+    one = calibration(offsets=[0.0], floors={"a": 0.3, "b": 0.6}, coverage=0.8)
+    made = tabulate(rows(label=["a", "b", "a"]), LOGITS[:, :1], plan("binary", ["a", "b"]), one, "abc", "test")
+    values = made.probabilities[:, 0]
+    expected = [[name for name, held in (("a", 1 - p >= 0.3), ("b", p >= 0.6)) if held] for p in values]
+    assert made.table["set"].to_list() == expected and made.task.coverage == 0.8
+    made.save(tmp_path / "p.parquet")
+    assert Predictions.load(tmp_path / "p.parquet").table["set"].to_list() == expected
+    made.write_csv(tmp_path / "p.csv")
+    assert pl.read_csv(tmp_path / "p.csv")["set"].fill_null("").to_list() == ["|".join(names) for names in expected]
 
 
 def test_two_exclusive_classes_and_two_labels_differ() -> None:

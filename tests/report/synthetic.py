@@ -12,7 +12,7 @@ from hounsfield.core import Cohort, Plan, Predictions, files
 from hounsfield.core.cohort import CROSSWALK, QUARANTINE, SCHEMA, About
 from hounsfield.core.digest import digest
 from hounsfield.core.predictions import FIXED, Task
-from hounsfield.measure import probabilities, threshold
+from hounsfield.measure import probabilities, sets, threshold
 
 BINARY = ["benign", "malignant"]
 MANY = ["normal", "pneumonia", "tuberculosis", "effusion"]
@@ -64,9 +64,13 @@ def predictions(
     rule = "sensitivity>=0.9" if positive else ""
     points = {} if cut is None else {rule: cut, "specificity>=0.95": 0.8, "cost=5": 1 / 6}
     table = table.with_columns(pl.Series(f"called:{name}", probability[:, 0] >= at) for name, at in points.items())
+    held = sets(probability, np.full(len(labels), 0.25))
+    names = [[label for label, inside in zip(labels, row, strict=True) if inside] for row in held]
+    table = table.with_columns(pl.Series("set", names, pl.List(pl.String)))
     task = Task(
-        labels=labels, positive=positive, threshold=cut, operating_point=rule, bundle=CORE, name=name, points=points
-    )
+        labels=labels, positive=positive, threshold=cut, operating_point=rule, bundle=CORE, name=name, points=points,
+        coverage=0.9,
+    )  # fmt: skip
     return Predictions(table, task)
 
 

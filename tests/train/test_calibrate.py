@@ -33,3 +33,14 @@ def test_other_operating_points_are_fixed_beside_the_chosen_one(plan: Callable[.
 def test_cases_of_one_label_fix_nothing(plan: Callable[..., Plan]) -> None:
     found = calibrate(plan(), np.zeros((12, 1)), np.zeros(12, dtype=np.int64), {}, "few")
     assert found.points == [] and found.threshold == 0.5 and "one label only" in found.note
+
+
+def test_sets_hold_the_true_label_of_cases_like_the_calibration_ones(plan: Callable[..., Plan]) -> None:
+    logits, truth = simulated(400)
+    found = calibrate(plan(), logits[:200], truth[:200], {}, "half")
+    assert set(found.floors) == {"no", "yes"} and found.coverage == 0.9 and "rule it out" not in found.note
+    yes = 1 / (1 + np.exp(-(logits[200:, 0] / found.temperature + found.offsets[0])))
+    held = np.where(truth[200:] == 1, yes >= found.floors["yes"], 1 - yes >= found.floors["no"])
+    assert 0.82 < held.mean() < 0.98
+    few = calibrate(plan(), logits[:12], truth[:12], {}, "few")
+    assert 0.0 in few.floors.values() and "every set holds it" in few.note

@@ -42,6 +42,8 @@ class Task(BaseModel):
     points:
         Rules for the decision of a binary task and their thresholds, fixed before these cases were seen; None where it differs
         from fold to fold. What each rule says of a case is in the column `called:<rule>`.
+    coverage:
+        In which share of cases the sets in the column `set` are meant to hold the true label; None where there are none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +54,7 @@ class Task(BaseModel):
     thresholds: list[float] | None = None
     operating_point: str = ""
     points: dict[str, float | None] = {}
+    coverage: float | None = None
     bundle: str
     name: str = "test"
 
@@ -82,6 +85,8 @@ class Predictions:
 
     A binary task may have `called:<rule>` for each rule of `task.points`: whether the case is positive by it.
 
+    `set` may be there: the labels that cannot be ruled out, perhaps none, perhaps all.
+
     `slice_weights` may be there too: how much each slice of a case counted, in stack order; their sum is 1.
     """
 
@@ -92,6 +97,7 @@ class Predictions:
         kinds = ("truth", "logit", "probability", "decision") if self.task.multi_label else ("logit", "probability")
         wanted = list(FIXED) + [f"{kind}:{name}" for name in self.task.outputs for kind in kinds]
         wanted += [f"called:{rule}" for rule in self.task.points]
+        wanted += ["set"] if self.task.coverage is not None else []
         missing = [name for name in wanted if name not in self.table.columns]
         if missing:
             raise PredictionsError(f"columns are missing: {', '.join(missing)}")
@@ -185,12 +191,11 @@ class Predictions:
             pq.write_table(self.table.to_arrow().replace_schema_metadata(meta), partial)
 
     def write_csv(self, path: Path) -> None:
-        """Write the table as CSV; lists become numbers with blanks between."""
-        flat = pl.selectors.by_dtype(pl.List(pl.Float64))
+        """Write the table as CSV; lists become numbers with blanks between, or names with bars."""
+        numbers, names = (pl.selectors.by_dtype(pl.List(kind)) for kind in (pl.Float64, pl.String))
+        flat = (numbers.list.eval(pl.element().round(4).cast(pl.String)).list.join(" "), names.list.join("|"))
         with files.replacing(path) as partial:
-            self.table.with_columns(flat.list.eval(pl.element().round(4).cast(pl.String)).list.join(" ")).write_csv(
-                partial
-            )
+            self.table.with_columns(*flat).write_csv(partial)
 
     @classmethod
     def load(cls, path: Path) -> Predictions:

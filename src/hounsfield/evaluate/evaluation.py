@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from hounsfield.core import files
 from hounsfield.errors import PredictionsError
+from hounsfield.evaluate.doubt import Doubt
 from hounsfield.evaluate.operating import AtPoint
 from hounsfield.evaluate.subgroups import Subgroup
 from hounsfield.measure import Estimate
@@ -82,6 +83,8 @@ class Evaluation:
         not called so, called so); and label → why it cannot be judged.
     points:
         What each rule for the decision of a binary task gave, the chosen one first.
+    doubt:
+        How the sets of labels and the confidence did, of one label per case.
     counts:
         Of a binary task: threshold 0, 0.01, … 1 → [found, missed, false alarms, cleared] cases, for a reader who moves it.
     resampled, patient_keys:
@@ -117,6 +120,7 @@ class Evaluation:
     hidden_groups: dict[str, int] = field(default_factory=dict)
     points: list[AtPoint] = field(default_factory=list)
     counts: list[list[int]] = field(default_factory=list)
+    doubt: Doubt | None = None
     resampled: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
     patient_keys: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
 
@@ -137,6 +141,7 @@ class Evaluation:
             label: {name: value.to_dict() for name, value in row.items()} for label, row in self.per_class.items()
         }
         content["subgroups"] = [item.to_dict() for item in self.subgroups]
+        content["doubt"] = self.doubt.to_dict() if self.doubt is not None else None
         content["points"] = [item.to_dict() for item in self.points]
         content["mean_fold_auc"] = self.mean_fold_auc
         return content
@@ -165,6 +170,7 @@ class Evaluation:
         }
         values["subgroups"] = [Subgroup.from_dict(item) for item in content["subgroups"]]
         values["points"] = [AtPoint.from_dict(item) for item in content.get("points", [])]
+        values["doubt"] = Doubt.from_dict(content["doubt"]) if content.get("doubt") else None
         return cls(**values)
 
     def save(self, path: Path) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from hounsfield.core import Predictions
 from hounsfield.errors import PredictionsError, UsageError
 from hounsfield.evaluate.caution import cautions
-from hounsfield.evaluate.classes import judge_classes, positive_last
+from hounsfield.evaluate.classes import decisions_of, judge_classes, positive_last
+from hounsfield.evaluate.doubt import doubt
 from hounsfield.evaluate.evaluation import Evaluation
 from hounsfield.evaluate.judgement import Judgement
 from hounsfield.evaluate.operating import operating_points
@@ -90,6 +91,7 @@ def evaluate(
         if binary
         else [],
         counts=_counts(judged) if binary else [],
+        doubt=None if task.multi_label else doubt(judged, decisions_of(judged)[0], owners),
         resampled=found.resampled,
         patient_keys=frozenset(owners.tolist()),
     )

@@ -22,7 +22,8 @@ def by_patient(predictions: Predictions, how: How = "mean") -> Predictions:
     more than two classes all cases of a patient must have one label; "max" is not defined there. Decisions are taken anew, at
     the threshold that the predictions carry (0.5 where they carry none), or by the most probable class.
 
-    So are the calls of other rules; a rule whose threshold differs from fold to fold is dropped.
+    So are the calls of other rules; a rule whose threshold differs from fold to fold is dropped, and
+    so are sets, whose certainty is that of cases.
 
     A case without a patient stays a row of its own.
 
@@ -56,7 +57,7 @@ def by_patient(predictions: Predictions, how: How = "mean") -> Predictions:
     points = {rule: cut for rule, cut in task.points.items() if cut is not None}
     called = [(pl.col(f"probability:{task.positive}") >= cut).alias(f"called:{rule}") for rule, cut in points.items()]
     table = table.with_columns(called).select(*FIXED, pl.exclude(list(FIXED)))
-    return Predictions(table, task.model_copy(update={"points": points}))
+    return Predictions(table, task.model_copy(update={"points": points, "coverage": None}))
 
 
 def _truths(predictions: Predictions) -> list[pl.Expr]:

@@ -14,7 +14,9 @@ from hounsfield.measure.bootstrap import (
     wilson,
 )
 from hounsfield.measure.clustered import AreaParts, ClusteredArea, area_parts, clustered_area, clustered_auc
+from hounsfield.measure.conformal import expected_coverage, floors, rejection, sets
 from hounsfield.measure.curves import Curve, Reliability, precision_recall_curve, reliability_curve, roc_curve
+from hounsfield.measure.intervals import share
 from hounsfield.measure.measures import BAND_RATES, BOUNDED, NAMES, Measures, measures
 from hounsfield.measure.multiple import holm
 from hounsfield.measure.paired import McNemar, mcnemar, paired_areas, paired_measures, unpaired
@@ -45,7 +47,9 @@ __all__ = [
     "decimals",
     "difference",
     "exact",
+    "expected_coverage",
     "fit_temperature",
+    "floors",
     "holm",
     "mcnemar",
     "mean",
@@ -58,9 +62,12 @@ __all__ = [
     "precision_recall_curve",
     "probabilities",
     "recalibration",
+    "rejection",
     "reliability_curve",
     "roc_curve",
+    "sets",
     "several_measures",
+    "share",
     "span",
     "threshold",
     "unpaired",

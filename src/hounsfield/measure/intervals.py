@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import norm, t
 
-from hounsfield.measure.bootstrap import LEVEL, score_interval
+from hounsfield.measure.bootstrap import LEVEL, Estimate, exact, score_interval
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -21,6 +21,8 @@ Ints = NDArray[np.int64]
 Interval = tuple[float, float, str]
 
 WILSON = "Wilson"
+EXACT = "exact bound"
+NONE = "none"
 WILSON_CLUSTERED = "Wilson, variance between patients"
 MEAN = "t, log scale"
 MEAN_CLUSTERED = "t, log scale, variance between patients"
@@ -55,18 +57,40 @@ def proportion(hits: Bools, rows: Bools, owner: Ints, level: float = LEVEL) -> I
     """
     count = int(rows.sum())
     patients = len(np.unique(owner[rows]))
-    share = float(hits[rows].mean()) if count else float("nan")
-    if not 0 < share < 1 or patients < 2:
+    value = float(hits[rows].mean()) if count else float("nan")
+    if not 0 < value < 1 or patients < 2:
         return None
     if patients == count:
-        low, high = score_interval(share, count, float(norm.ppf(0.5 + level / 2)))
+        low, high = score_interval(value, count, float(norm.ppf(0.5 + level / 2)))
         return low, high, WILSON
-    variance = _between(np.where(rows, hits - share, 0.0), owner, patients) / count**2
+    variance = _between(np.where(rows, hits - value, 0.0), owner, patients) / count**2
     if variance <= 0:
         return None
-    effective = min(float(count), share * (1 - share) / variance)
-    low, high = score_interval(share, effective, float(t.ppf(0.5 + level / 2, patients - 1)))
+    effective = min(float(count), value * (1 - value) / variance)
+    low, high = score_interval(value, effective, float(t.ppf(0.5 + level / 2, patients - 1)))
     return low, high, WILSON_CLUSTERED
+
+
+def share(hits: Bools, rows: Bools, patients: NDArray[np.generic], level: float = LEVEL) -> Estimate:
+    """Return the share of `hits` among `rows`, each (n,), with its interval: `proportion`, or an exact bound at 0 and 1.
+
+    Parameters
+    ----------
+    patients:
+        (n,), whose case it is.
+    """
+    count = int(rows.sum())
+    if not count:
+        return Estimate(None, None, None, NONE, 0, note="there is no such case")
+    _, owner = np.unique(patients, return_inverse=True)
+    value, found = float(hits[rows].mean()), proportion(hits, rows, owner, level)
+    if found is not None:
+        return Estimate(value, *found, count)
+    k = len(np.unique(owner[rows]))
+    if 0 < value < 1 or k < 2:
+        return Estimate(value, None, None, NONE, count, note="patients do not vary, so there is no interval")
+    low, high = exact(k if value > 0.5 else 0, k, level)
+    return Estimate(value, low, high, EXACT, count, note=f"nothing varied, so the bound is that of {k} of {k} patients")
 
 
 def f1(truth: Bools, called: Bools, owner: Ints, level: float = LEVEL) -> Interval | None:

@@ -11,6 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 from hounsfield.measure import intervals
 from hounsfield.measure.bootstrap import Estimate, exact, patient_weights, percentiles
 from hounsfield.measure.clustered import clustered_area
+from hounsfield.measure.intervals import EXACT, NONE
 from hounsfield.measure.ranking import one_column_per_target
 from hounsfield.measure.recalibration import recalibration
 from hounsfield.measure.statistics import RATIOS, Statistics
@@ -54,8 +55,6 @@ PROPORTIONS = ("sensitivity", "specificity", "ppv", "npv", "accuracy")
 LOSSES = ("brier", "log_loss")
 SCALES = {"mcc": intervals.FISHER, "lr_positive": intervals.LOG, "lr_negative": intervals.LOG}
 BY_CHANCE = "simulation of a calibrated model"
-EXACT = "exact bound"
-NONE = "none"
 NO_RESAMPLES = "no resamples were asked for"
 FEW = "undefined in most resamples: too few cases"
 NEVER_VARIED = "the bootstrap never varied, so it gives no interval"

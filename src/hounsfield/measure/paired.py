@@ -11,7 +11,8 @@ from scipy.stats import binomtest, norm, t
 
 from hounsfield.measure.bootstrap import LEVEL, Estimate, patient_weights
 from hounsfield.measure.clustered import AreaParts, area_parts
-from hounsfield.measure.measures import FEW, NONE
+from hounsfield.measure.intervals import NONE
+from hounsfield.measure.measures import FEW
 from hounsfield.measure.ranking import one_column_per_target
 from hounsfield.measure.statistics import Statistics
 

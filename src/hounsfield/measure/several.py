@@ -10,14 +10,13 @@ from numpy.typing import ArrayLike, NDArray
 
 from hounsfield.measure import intervals
 from hounsfield.measure.bootstrap import Estimate
+from hounsfield.measure.intervals import EXACT, NONE
 from hounsfield.measure.measures import (
     BOUNDED,
-    EXACT,
     FEW,
     NAMES,
     NEVER_VARIED,
     NO_RESAMPLES,
-    NONE,
     SCALES,
     Measures,
     measures,

@@ -13,7 +13,7 @@ from hounsfield.core.cohort import ABSENT, PRESENT, Cohort
 from hounsfield.core.plan import Plan
 from hounsfield.core.predictions import FIXED, Predictions, Task
 from hounsfield.errors import UsageError
-from hounsfield.measure import probabilities
+from hounsfield.measure import probabilities, sets
 from hounsfield.models import Network, build
 from hounsfield.models.device import choose_device
 from hounsfield.predict.engine import score
@@ -137,11 +137,13 @@ def tabulate(
     each = [calibration] * rows.height if isinstance(calibration, Calibration) else list(calibration)
     values = np.concatenate([calibrated(logits[row : row + 1], plan, one) for row, one in enumerate(each)])
     labels, several = plan.labels.value, plan.task.value == "multilabel"
+    with_sets = all(one.floors for one in each)
     rules = list(dict.fromkeys(point.rule for one in each for point in one.points))
     task = Task(
         labels=labels, positive=plan.positive.value, multi_label=several, threshold=each[0].threshold,
         thresholds=each[0].thresholds, operating_point=each[0].operating_point,
-        points={rule: _common([_cut(one, rule) for one in each]) for rule in rules}, bundle=bundle, name=name,
+        points={rule: _common([_cut(one, rule) for one in each]) for rule in rules},
+        coverage=each[0].coverage if with_sets else None, bundle=bundle, name=name,
     )  # fmt: skip
     columns: Mapping[str, object] = {
         **{column: rows[column] for column in ("case", "patient", "split", "site", "scanner", "sex", "age_band")},
@@ -162,6 +164,10 @@ def tabulate(
             None if (cut := _cut(one, rule)) is None else bool(values[row, 0] >= cut) for row, one in enumerate(each)
         ]
         table = table.with_columns(pl.Series(f"called:{rule}", called, pl.Boolean))
+    if with_sets:
+        inside = sets(values, np.array([[one.floors[label] for label in labels] for one in each]))
+        named = [[label for label, held in zip(labels, row, strict=True) if held] for row in inside]
+        table = table.with_columns(pl.Series("set", named, pl.List(pl.String)))
     if several:
         states = [decide_each(values[row], one.thresholds) for row, one in enumerate(each)]
         table = table.with_columns(*_states("truth", labels, rows["states"]), *_states("decision", labels, states))

@@ -123,6 +123,23 @@ def forest(name: str, evaluation: Evaluation) -> Markup | None:
     return draw(f"forest-{name}", paint, f"AUC in groups of patients: {told}.", size=(5.6, 0.9 + 0.27 * len(groups)))
 
 
+def rejection(name: str, evaluation: Evaluation) -> Markup | None:
+    """Accuracy against the share of cases that is kept."""
+    if evaluation.doubt is None or len(evaluation.doubt.rejection) < 2:
+        return None
+    kept, right = (np.array(values) for values in zip(*evaluation.doubt.rejection, strict=True))
+
+    def paint(axes: Axes) -> None:
+        axes.plot(kept, right, "o-", color=BLUE, markersize=3.5, linewidth=1.4)
+        axes.set(
+            xlabel="Share of cases kept", ylabel="Accuracy", xlim=(1.03, 0), ylim=(min(right.min() - 0.05, 0.9), 1.01)
+        )
+
+    return draw(
+        f"rejection-{name}", paint, f"Accuracy from {right[0]:.2f} with all cases to {right[-1]:.2f} with the surest."
+    )
+
+
 def net_benefit(name: str, evaluation: Evaluation) -> Markup | None:
     """Decision curve of a binary task: the model, calling everybody, calling nobody."""
     counts = np.array(evaluation.counts, dtype=np.float64)

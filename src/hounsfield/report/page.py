@@ -16,6 +16,7 @@ _BENEFIT = (
     "Decision curve: found cases minus false alarms, weighed by what a threshold says they are worth (Vickers and Elkin 2006). "
     "The model helps where its line is above both others."
 )
+_REJECTION = "Accuracy of the cases that are kept, when those nearest to the other decision are left to a person."
 _HEADLINE = ("auc", "sensitivity", "specificity")
 
 
@@ -111,11 +112,13 @@ def _part(name: str, evaluation: Evaluation) -> dict[str, Any]:
         "hidden_groups": tables.hidden_groups(evaluation),
         "forest": figures.forest(key, evaluation),
         **operating.content(evaluation),
+        "doubt": tables.doubt_rows(evaluation),
         "figures": [
             (figures.roc(key, evaluation), _roc_caption(evaluation)),
             (figures.precision_recall(key, evaluation), "Precision and recall."),
             (figures.reliability(key, evaluation), _calibration_caption(evaluation)),
             (figures.net_benefit(key, evaluation), _BENEFIT),
+            (figures.rejection(key, evaluation), _REJECTION),
         ],
     }
 

@@ -143,6 +143,22 @@ def subgroup_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     return rows
 
 
+def doubt_rows(evaluation: Evaluation) -> dict[str, Any] | None:
+    """Coverage of the sets of labels, and how many labels they hold; None where the predictions carry none."""
+    found = evaluation.doubt
+    if found is None or found.target is None:
+        return None
+    several = len(evaluation.labels) > 2
+    words = {"0": "none: like no case it was calibrated on", "1": "one: an answer"}
+    more = {str(size): f"{size}: cannot tell them apart" for size in range(2, len(evaluation.labels) + 1)}
+    both = {} if several else {"2": "both: cannot tell"}
+    return {
+        "target": f"{found.target:.0%}",
+        "coverage": [(label or "all cases", item) for label, item in found.coverage.items()],
+        "sizes": [((words | more | both)[size], f"{part:.0%}") for size, part in found.sizes.items()],
+    }
+
+
 def hidden_groups(evaluation: Evaluation) -> str:
     """Which groups were too small, in words; nothing where none was."""
     told = [f"{COVARIATES.get(name, name).lower()} ({count})" for name, count in evaluation.hidden_groups.items()]

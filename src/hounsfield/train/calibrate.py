@@ -9,10 +9,11 @@ import numpy as np
 
 from hounsfield.core.bundle import Calibration, OperatingPoint
 from hounsfield.core.plan import Plan
-from hounsfield.measure import fit_temperature, parse_rule, probabilities, threshold
+from hounsfield.measure import fit_temperature, floors, parse_rule, probabilities, threshold
 from hounsfield.train.losses import offsets_of
 
 FEW = 30
+COVERAGE = 0.9
 # What a reader may want to compare; fixed here, so that nobody chooses on test.
 RULES = ("youden", "sensitivity>=0.95", "specificity>=0.95", "cost=5")
 # Below this the fit has run to the end of its range, which only separable cases make it do.
@@ -43,12 +44,18 @@ def calibrate(
     offsets = offsets_of(weights, labels)
     temperature = _temperature(logits, truth, offsets, "", notes)
     cut, rule, points = None, "the most probable class", []
+    values = probabilities(logits, multi_label=False, temperature=temperature, offsets=offsets)
     if plan.task.value == "binary":
-        values = probabilities(logits, multi_label=False, temperature=temperature, offsets=offsets)[:, 0]
-        cut, rule = _threshold(plan, truth, values, "", notes)
-        points = _points(truth, values, rule, cut)
+        cut, rule = _threshold(plan, truth, values[:, 0], "", notes)
+        points = _points(truth, values[:, 0], rule, cut)
+    lowest = dict(zip(labels, floors(truth, values, COVERAGE).tolist(), strict=True))
+    few = [label for label, floor in lowest.items() if floor == 0]
+    if few:
+        notes.append(
+            f"too few calibration cases of {', '.join(few)} to rule it out with {COVERAGE:.0%} certainty: every set holds it"
+        )
     return Calibration(
-        temperature=temperature, offsets=offsets, threshold=cut, operating_point=rule, points=points,
+        temperature=temperature, offsets=offsets, threshold=cut, operating_point=rule, points=points, floors=lowest, coverage=COVERAGE,
         note="; ".join(notes), **told,
     )  # fmt: skip
 

@@ -1,0 +1,59 @@
+"""Sets and confidence on cases with a known truth."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+import pytest
+
+from hounsfield.core import Predictions
+from hounsfield.errors import PredictionsError
+from hounsfield.evaluate import Evaluation, evaluate
+
+from .test_evaluate import made, simulated
+
+
+def with_sets(predictions: Predictions, low: float, high: float) -> Predictions:
+    """ "yes" is held from `low`, "no" up to `high`."""
+    values = predictions.probabilities[:, 0]
+    held = [[label for label, inside in (("no", value <= high), ("yes", value >= low)) if inside] for value in values]
+    table = predictions.table.with_columns(pl.Series("set", held, pl.List(pl.String)))
+    return Predictions(table, predictions.task.model_copy(update={"coverage": 0.9}))
+
+
+def test_coverage_is_counted_for_all_and_for_each_label() -> None:
+    truth, probability = simulated(200)
+    found = evaluate(with_sets(made(truth, probability), 0.3, 0.6), resamples=50).doubt
+    assert found is not None and found.target == 0.9
+    held = np.where(truth == 1, probability >= 0.3, probability <= 0.6)
+    assert found.coverage[""].value == pytest.approx(held.mean())
+    assert found.coverage["yes"].value == pytest.approx(held[truth == 1].mean())
+    assert found.coverage["no"].n == int((truth == 0).sum()) and found.coverage[""].low < held.mean()
+    both = ((probability >= 0.3) & (probability <= 0.6)).mean()
+    assert (
+        found.sizes["2"] == pytest.approx(both)
+        and "0" not in found.sizes
+        and sum(found.sizes.values()) == pytest.approx(1)
+    )
+
+
+def test_sets_that_hold_nothing_are_counted() -> None:
+    truth, probability = simulated(200)
+    found = evaluate(with_sets(made(truth, probability), 0.7, 0.2), resamples=50).doubt
+    assert found is not None and found.sizes["0"] == pytest.approx(((probability < 0.7) & (probability > 0.2)).mean())
+
+
+def test_the_surer_the_cases_the_more_are_right_and_a_file_keeps_it() -> None:
+    evaluation = evaluate(made(*simulated(400)), resamples=50)
+    found = evaluation.doubt
+    assert found is not None and found.target is None and found.coverage == {}
+    shares, right = zip(*found.rejection, strict=True)
+    assert shares[0] == 1.0 and right[0] == pytest.approx(evaluation.estimates["accuracy"].value)
+    assert np.mean(right[-5:]) > right[0] and list(shares) == sorted(shares, reverse=True)
+    assert Evaluation.from_dict(evaluation.to_dict()).doubt == found
+
+
+def test_sets_without_a_column_are_refused() -> None:
+    table = made(*simulated(20))
+    with pytest.raises(PredictionsError, match="set"):
+        Predictions(table.table, table.task.model_copy(update={"coverage": 0.9}))

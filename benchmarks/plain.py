@@ -47,8 +47,8 @@ class Fitted:
 
 
 def whole(plan: Plan) -> Plan:
-    """The plan of plain full fine-tuning: every layer learns, batch norm too."""
-    return plan.changed(frozen="none", cached_views=0, batch_norm="trained")
+    """The plan of plain full fine-tuning: every layer learns, batch norm too, and a head on the last map, as is usual."""
+    return plan.changed(frozen="none", cached_views=0, batch_norm="trained", head="last")
 
 
 def fit(training: Images, validation: Images, plan: Plan, *, seed: int, seconds: float | None = None) -> Fitted:

@@ -220,4 +220,9 @@ class Predictions:
         return cls(frame, task)
 
     def __str__(self) -> str:
-        return f"Predictions of {self.table.height} cases ({self.task.name}) by bundle {self.task.bundle[:8]}"
+        text = f"Predictions of {self.table.height} cases ({self.task.name}) by bundle {self.task.bundle[:8]}"
+        reasons = self.table["abstention"].drop_nulls()
+        if not len(reasons):
+            return text
+        counted = reasons.value_counts(sort=True).iter_rows()
+        return f"{text}; {len(reasons)} abstained: {'; '.join(f'{reason} ({count})' for reason, count in counted)}"

@@ -52,24 +52,56 @@ class Network(nn.Module):
         pieces = [self.front(piece) for piece in in_pieces(inputs.flatten(0, 1))]
         return torch.cat(pieces).unflatten(0, inputs.shape[:2])
 
+    def embedding(self, inputs: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor | None:
+        """Return (cases, values): mean and spread of what the frozen front sees, of slices the mean; None without such a front."""
+        return self._embedded(self.activate(inputs, counts), counts)
+
+    def _embedded(self, activations: torch.Tensor, counts: torch.Tensor | None) -> torch.Tensor | None:
+        if not any(True for _ in self.front.parameters()):
+            return None
+        if self.volume:
+            flat = activations.flatten(2)
+            return torch.cat([flat.mean(-1), flat.std(-1)], dim=1)
+        # (cases, slices, channels, H, W); tokens and maps with the channels last have them there.
+        last = activations.ndim == 4 or (activations.shape[-1] != activations.shape[-2] == activations.shape[2])
+        flat = activations.flatten(2, -2).transpose(2, 3) if last else activations.flatten(3)
+        seen = torch.cat([flat.mean(-1), flat.std(-1)], dim=2)
+        if counts is None:
+            return seen.mean(dim=1)
+        real = (torch.arange(seen.shape[1], device=seen.device) < counts[:, None]).to(seen.dtype)[..., None]
+        return (seen * real).sum(dim=1) / real.sum(dim=1)
+
     def judge(
         self, inputs: torch.Tensor, counts: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Return each member's logits, (cases, members, outputs), and the weights of the slices, (cases, slices).
+        """Return each member's logits, (cases, members, outputs), and the weights of the slices, (cases, slices)."""
+        logits, weights, _ = self._seen(inputs, counts, embed=False)
+        return logits, weights
 
-        Where the plan says so, the mirrored image is judged too, and the mean of both logits counts. Single images and
+    def judge_and_embed(
+        self, inputs: torch.Tensor, counts: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """As `judge`, and the `embedding`, for which the front runs only once."""
+        return self._seen(inputs, counts, embed=True)
+
+    def _seen(
+        self, inputs: torch.Tensor, counts: torch.Tensor | None, *, embed: bool
+    ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
+        """Where the plan says so, the mirrored image is judged too, and the mean of both logits counts. Single images and
         volumes have no weights.
         """
-        found = []
-        for shown in (inputs, inputs.flip(-1)) if self.flip else (inputs,):
+        found, embedding = [], None
+        for number, shown in enumerate((inputs, inputs.flip(-1)) if self.flip else (inputs,)):
             activations = self.activate(shown, counts)
+            if embed and number == 0:
+                embedding = self._embedded(activations, counts)
             found += [tail.judge(activations, counts) for tail in self.tails]
         members = len(self.members)
         logits = torch.stack([logits for logits, _ in found], dim=1)
         weights = [each for _, each in found if each is not None and inputs.shape[1] > 1]
         if self.flip:
             logits = (logits[:, :members] + logits[:, members:]) / 2
-        return logits, torch.stack(weights).mean(dim=0) if weights else None
+        return logits, torch.stack(weights).mean(dim=0) if weights else None, embedding
 
     def forward(self, inputs: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor:
         return self.judge(inputs, counts)[0].mean(dim=1)

@@ -10,6 +10,7 @@ import torch
 
 from hounsfield.errors import HounsfieldError
 from hounsfield.models import Network, stacked
+from hounsfield.predict.suit import Check
 from hounsfield.prepare import CaseFiles, Preparation, case_array, network_input
 from hounsfield.read import each
 
@@ -28,6 +29,7 @@ class Scored:
     logits: dict[str, np.ndarray] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
+    unfit: dict[str, str] = field(default_factory=dict)
 
 
 def score(
@@ -38,8 +40,9 @@ def score(
     device: torch.device,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    check: Check | None = None,
 ) -> Scored:
-    """Return the logits of each member for each case."""
+    """Return the logits of each member for each case; `check` says of an image and its embedding whether it is unfit."""
     result = Scored()
     waiting: list[tuple[str, np.ndarray]] = []
     room = max(1, TOGETHER // preparation.slices)
@@ -51,7 +54,7 @@ def score(
         else:
             waiting.append((name, outcome))
         if len(waiting) == room or done == len(jobs):
-            _flush(network, waiting, preparation, device, result)
+            _flush(network, waiting, preparation, device, result, check)
         if progress is not None:
             progress(done, len(jobs))
     return result
@@ -66,13 +69,13 @@ def member_logits(
 
 def _judged(
     network: Network, cases: Sequence[np.ndarray], preparation: Preparation, device: torch.device
-) -> tuple[np.ndarray, list[np.ndarray]]:
+) -> tuple[np.ndarray, list[np.ndarray], np.ndarray | None]:
     inputs, counts = stacked([network_input(case, preparation.recipe) for case in cases])
     inputs, counts = inputs.to(device), None if counts is None else counts.to(device)
     with torch.inference_mode():
-        logits, weights = network.judge(inputs, counts)
+        logits, weights, embeddings = network.judge_and_embed(inputs, counts)
     each = [] if weights is None else [row[: len(case)].cpu().numpy() for row, case in zip(weights, cases, strict=True)]
-    return logits.double().cpu().numpy(), each
+    return logits.double().cpu().numpy(), each, None if embeddings is None else embeddings.double().cpu().numpy()
 
 
 def _read_case(job: tuple[CaseFiles, Preparation]) -> np.ndarray:
@@ -85,10 +88,15 @@ def _flush(
     preparation: Preparation,
     device: torch.device,
     result: Scored,
+    check: Check | None,
 ) -> None:
     if not waiting:
         return
-    logits, weights = _judged(network, [values for _, values in waiting], preparation, device)
+    logits, weights, embeddings = _judged(network, [values for _, values in waiting], preparation, device)
+    for row, (name, values) in enumerate(waiting):
+        reason = None if check is None else check(values, None if embeddings is None else embeddings[row])
+        if reason is not None:
+            result.unfit[name] = reason
     result.logits |= {name: logits[row] for row, (name, _) in enumerate(waiting)}
     result.weights |= {name: row for (name, _), row in zip(waiting, weights, strict=False)}
     waiting.clear()

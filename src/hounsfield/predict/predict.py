@@ -17,6 +17,7 @@ from hounsfield.measure import probabilities, sets
 from hounsfield.models import Network, build
 from hounsfield.models.device import choose_device
 from hounsfield.predict.engine import score
+from hounsfield.predict.suit import checks
 from hounsfield.prepare import CaseFiles, Preparation, case_files, preparation_from
 
 
@@ -50,7 +51,8 @@ def predict(
 
     Returns
     -------
-    The predictions, and the cohort with the cases in quarantine whose files could not be read.
+    The predictions, and the cohort with the cases in quarantine whose files could not be read. A case that is not such as the
+    model was trained on (`predict.suit`) has the reason in `abstention`; it keeps the decision that it would have had.
 
     Raises
     ------
@@ -64,6 +66,7 @@ def predict(
         )
     _knows(bundle, cohort)
     network = load_network(bundle, device)
+    by_header, check = checks(bundle)
     scored = score(
         network,
         files_of(cohort, table),
@@ -71,6 +74,7 @@ def predict(
         device=choose_device(device),
         workers=workers,
         progress=progress,
+        check=check,
     )
     cohort = cohort.put_aside(scored.refused, stage="predict")
     rows = table.filter(pl.col("case").is_in(list(scored.logits)))
@@ -78,6 +82,8 @@ def predict(
         raise UsageError(f"none of the {table.height} cases can be read: {sorted(set(scored.refused.values()))[0]}")
     logits = np.stack([scored.logits[case].mean(axis=0) for case in rows["case"]])
     made = tabulate(rows, logits, bundle.plan, bundle.calibration, bundle.core_digest, name or part)
+    reasons = [by_header(row) or scored.unfit.get(row["case"]) for row in rows.iter_rows(named=True)]
+    made = Predictions(made.table.with_columns(pl.Series("abstention", reasons, pl.String)), made.task)
     return with_slice_weights(made, scored.weights), cohort
 
 

@@ -25,6 +25,7 @@ from hounsfield.models.device import choose_device
 from hounsfield.plan import check_plan
 from hounsfield.predict import files_of, tabulate
 from hounsfield.predict.engine import score
+from hounsfield.predict.suit import INPUT, MOST_CASES, describe, noted
 from hounsfield.prepare import Preparation, Store, fill, preparation_from, stored_channels
 from hounsfield.train.activations import Activations, cache
 from hounsfield.train.batches import Batches, CachedSource, ImageSource, Source
@@ -213,8 +214,9 @@ def _seal(
         logits = np.stack([scored.logits[case].mean(axis=0) for case in rows["case"]])
         told = "the calibration part"
     calibration = calibrate(plan, logits, truth, weights, told)
+    reference = _reference(cohort, plan, store, network, device)
     bundle = Bundle.seal(
-        run / "bundle", plan=plan, recipe=preparation.recipe, calibration=calibration, reference=_reference(cohort, plan, store),
+        run / "bundle", plan=plan, recipe=preparation.recipe, calibration=calibration, reference=reference,
         weights=run / "train" / "weights.safetensors",
     )  # fmt: skip
     if not folds:
@@ -240,7 +242,7 @@ def _weights(plan: Plan, cohort: Cohort) -> dict[str, float]:
     }
 
 
-def _reference(cohort: Cohort, plan: Plan, store: Store) -> dict[str, Any]:
+def _reference(cohort: Cohort, plan: Plan, store: Store, network: Network, device: torch.device) -> dict[str, Any]:
     """What training images were like, for whoever asks whether a new image is one of theirs. No patient data."""
     train = cohort.part("train")
     rows = store.rows(train["case"].to_list())
@@ -251,7 +253,10 @@ def _reference(cohort: Cohort, plan: Plan, store: Store) -> dict[str, Any]:
         )
         for place, name in enumerate(cohort.about.labels)
     }
+    places = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_CASES)).astype(int))]
+    suited = describe(network, (store.read(int(row)) for row in places), preparation_from(plan), device)
     return {
+        INPUT: noted(train, suited),
         "unit": plan.unit.value,
         "modality": train["modality"].drop_nulls().mode().sort().to_list()[:1],
         "body_part": train["body_part"].drop_nulls().mode().sort().to_list()[:1],

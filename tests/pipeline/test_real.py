@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from PIL import Image as Picture
+from PIL import ImageOps
 
-from hounsfield.cohort import Labelling, Stated
-from hounsfield.core import Bundle
+from hounsfield.cohort import Labelling, Looking, Splitting, Stated, scan_for_prediction
+from hounsfield.core import Bundle, Predictions
+from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.run import run_all
-from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
+from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions, scan_stage
+from hounsfield.predict import predict
 
 SHORT = {"size": [96, 96], "epochs": 2, "members": 1, "cached_views": 2, "frozen": "through stage 5"}
 
@@ -45,3 +51,48 @@ def test_run(data: Path, tmp_path: Path, name: str, labels: list[str], positive:
     assert {"auc", "f1", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy"} <= set(estimates)
     # A short training is no good model, but one that learnt nothing at all would stand at 0.5.
     assert estimates["auc"]["value"] > 0.55
+
+
+def abstained(bundle: Bundle, folder: Path) -> float:
+    """The share of a folder's pictures, of which no header tells anything, that the bundle does not answer."""
+    cohort = scan_for_prediction(
+        folder, bundle.labels, bundle.positive, Labelling(), looking=Looking(pixels=False), workers=0
+    )
+    found, _ = predict(bundle, cohort, device="cpu", workers=0)
+    assert found.table.height == len(list(folder.iterdir()))
+    return 1 - found.table["abstention"].null_count() / found.table.height
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["head-ct", "busi"])
+def test_what_the_model_does_not_know_it_does_not_answer(data: Path, tmp_path: Path, name: str) -> None:
+    """Of proper test images at most one in twenty is refused (by chance a little more of few); other images nearly all."""
+    options = replace(_options(data, name), splitting=Splitting(seed=1))
+    scanned = scan_stage(RunFolder(tmp_path / "run"), options, Machine(device="cpu"))
+    run = run_all(tmp_path / "run", options, PlanOptions(decisions=SHORT | {"epochs": 1}), Machine(device="cpu"))
+    bundle = Bundle.load(run.bundle)
+    own = Predictions.load(run.predictions("test")).table
+    refused = len(own) - own["abstention"].null_count()
+    assert refused <= 0.05 * len(own) + 2, own["abstention"].drop_nulls().to_list()
+    test = scanned.part("test")
+    sources = {
+        "proper": [path for path, _ in scanned.locate([keys[0] for keys in test["files"].to_list()])],
+        "other": sorted((data / "busi" / "images").rglob("*.png"))[::13] if name == "head-ct" else
+        sorted((data / "head-ct" / "images").iterdir())[::3],
+        "chest": sorted((data / "cxr-pneumonia" / "nih").rglob("*.jp*g"))[:60],
+    }  # fmt: skip
+    changes: dict[str, tuple[str, Callable[[Picture.Image], Picture.Image]]] = {
+        "turned": ("proper", ImageOps.flip),
+        "inverted": ("proper", ImageOps.invert),
+        "other": ("other", lambda picture: picture),
+        "chest": ("chest", lambda picture: picture),
+    }
+    shares = {}
+    for kind, (source, change) in changes.items():
+        folder = tmp_path / kind
+        folder.mkdir()
+        for number, path in enumerate(sources[source]):
+            change(Picture.open(path).convert("L")).save(folder / f"{number}.png")
+        shares[kind] = abstained(bundle, folder)
+    assert shares["other"] >= 0.95 and shares["chest"] >= 0.95, shares
+    assert shares["turned"] >= 0.8 and shares["inverted"] >= 0.8, shares

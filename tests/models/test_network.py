@@ -34,11 +34,11 @@ def test_an_embedding_is_mean_and_spread_of_what_the_front_sees_and_padding_play
     with torch.inference_mode():
         seen = network.activate(inputs).flatten(3)
         expected = torch.cat([seen.mean(-1), seen.std(-1)], dim=2)
-        found = network.embedding(inputs, counts)
+        found = network.embedded(network.activate(inputs), counts)
         logits, _, again = network.judge_and_embed(inputs, counts)
         torch.testing.assert_close(logits, network.judge(inputs, counts)[0])
         inputs[1, 2] = 7.0
-        padded = network.embedding(inputs, counts)
+        padded = network.embedded(network.activate(inputs), counts)
     assert found is not None and again is not None and padded is not None
     torch.testing.assert_close(found, torch.stack([expected[0].mean(dim=0), expected[1, :2].mean(dim=0)]))
     torch.testing.assert_close(again, found)
@@ -47,7 +47,7 @@ def test_an_embedding_is_mean_and_spread_of_what_the_front_sees_and_padding_play
 
 def test_a_network_without_a_frozen_front_has_no_embedding(plan: Make) -> None:
     made = build(plan(**{**SMALL, "frozen": "none"}))
-    assert made.embedding(torch.rand(1, 1, 3, 64, 64)) is None
+    assert made.embedded(torch.rand(1, 1, 3, 64, 64)) is None
 
 
 def test_is_the_mean_of_its_members(network: Network) -> None:

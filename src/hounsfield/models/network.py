@@ -52,11 +52,8 @@ class Network(nn.Module):
         pieces = [self.front(piece) for piece in in_pieces(inputs.flatten(0, 1))]
         return torch.cat(pieces).unflatten(0, inputs.shape[:2])
 
-    def embedding(self, inputs: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor | None:
-        """Return (cases, values): mean and spread of what the frozen front sees, of slices the mean; None without such a front."""
-        return self._embedded(self.activate(inputs, counts), counts)
-
-    def _embedded(self, activations: torch.Tensor, counts: torch.Tensor | None) -> torch.Tensor | None:
+    def embedded(self, activations: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor | None:
+        """Return (cases, values): mean and spread of what `activate` gave, of slices the mean; None without a frozen front."""
         if not any(True for _ in self.front.parameters()):
             return None
         if self.volume:
@@ -81,7 +78,7 @@ class Network(nn.Module):
     def judge_and_embed(
         self, inputs: torch.Tensor, counts: torch.Tensor | None = None
     ) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor | None]:
-        """As `judge`, and the `embedding`, for which the front runs only once."""
+        """As `judge`, and what `embedded` gives, for which the front runs only once."""
         return self._seen(inputs, counts, embed=True)
 
     def _seen(
@@ -94,7 +91,7 @@ class Network(nn.Module):
         for number, shown in enumerate((inputs, inputs.flip(-1)) if self.flip else (inputs,)):
             activations = self.activate(shown, counts)
             if embed and number == 0:
-                embedding = self._embedded(activations, counts)
+                embedding = self.embedded(activations, counts)
             found += [tail.judge(activations, counts) for tail in self.tails]
         members = len(self.members)
         logits = torch.stack([logits for logits, _ in found], dim=1)

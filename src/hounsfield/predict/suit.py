@@ -2,63 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
 import polars as pl
-import torch
 from pydantic import ValidationError
 
 from hounsfield.core import Bundle
 from hounsfield.errors import BundleError
-from hounsfield.models import Network, stacked
 from hounsfield.plan.anatomy import region_of
-from hounsfield.prepare import Preparation, network_input
-from hounsfield.prepare.suited import Suited, fit_suited, thumbnail
+from hounsfield.prepare.suited import Suited, thumbnail
 
 INPUT = "input"
-MOST_CASES = 400
-TOGETHER = 32
 # Pixels may be so many times smaller or larger than those of any training case.
 SPACING_FACTOR = 2.0
 
 Check = Callable[[np.ndarray, np.ndarray | None], str | None]
-
-
-def describe(
-    network: Network,
-    cases: Iterable[np.ndarray],
-    preparation: Preparation,
-    device: torch.device,
-) -> Suited | None:
-    """Learn what training cases are like, of (slices, channels, H, W) values in [0, 1]; None of fewer than 30.
-
-    Pictures and embeddings themselves are not kept.
-    """
-    pictures: list[np.ndarray] = []
-    embeddings: list[np.ndarray] = []
-    waiting: list[np.ndarray] = []
-
-    def flush() -> None:
-        if not waiting:
-            return
-        inputs, counts = stacked([network_input(case, preparation.recipe) for case in waiting])
-        with torch.inference_mode():
-            seen = network.embedding(inputs.to(device), None if counts is None else counts.to(device))
-        if seen is not None:
-            embeddings.extend(seen.double().cpu().numpy())
-        waiting.clear()
-
-    for case in cases:
-        pictures.append(thumbnail(case))
-        waiting.append(case)
-        if len(waiting) >= max(1, TOGETHER // preparation.slices):
-            flush()
-    flush()
-    if not pictures:
-        return None
-    return fit_suited(np.stack(pictures), np.stack(embeddings) if embeddings else None)
 
 
 def noted(train: pl.DataFrame, suited: Suited | None) -> dict[str, Any]:

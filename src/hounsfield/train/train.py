@@ -25,11 +25,13 @@ from hounsfield.models.device import choose_device
 from hounsfield.plan import check_plan
 from hounsfield.predict import files_of, tabulate
 from hounsfield.predict.engine import score
-from hounsfield.predict.suit import INPUT, MOST_CASES, describe, noted
+from hounsfield.predict.suit import INPUT, noted
 from hounsfield.prepare import Preparation, Store, fill, preparation_from, stored_channels
+from hounsfield.prepare.suited import Suited
 from hounsfield.train.activations import Activations, cache
 from hounsfield.train.batches import Batches, CachedSource, ImageSource, Source
 from hounsfield.train.calibrate import calibrate
+from hounsfield.train.describe import describe
 from hounsfield.train.fit import Course, EpochNews, fit
 from hounsfield.train.history import joined_history
 from hounsfield.train.members import Parts, parts_of_members, targets_of
@@ -118,7 +120,9 @@ def train(
     with files.replacing(run / "train" / "history.csv") as partial:
         joined_history(histories, kept).write_csv(partial)
     network.save(run / "train" / "weights.safetensors")
-    return _seal(network, cohort, plan, preparation, parts, store, run, target, workers, heard)
+    cases = cohort.part("train")["case"].to_list()
+    suited = describe(network, store, cases, fits.source(cases, plan.seed.value), plan.slices.value) if cases else None
+    return _seal(network, cohort, plan, preparation, parts, store, suited, run, target, workers, heard)
 
 
 @dataclass(frozen=True)
@@ -163,13 +167,15 @@ class _Fits:
             checkpoint.unlink()
         return epoch
 
+    def source(self, cases: list[str], seed: int) -> Source:
+        """What the frozen front sees of cases: cached where there is a cache."""
+        if self.activations:
+            return CachedSource(self.activations, cases, seed)
+        return ImageSource(self.store, cases, self.plan, seed, self.network)
+
     def _batches(self, cases: list[str], seed: int, training: bool) -> Batches:
         plan = self.plan
-        source: Source = (
-            CachedSource(self.activations, cases, seed)
-            if self.activations
-            else ImageSource(self.store, cases, plan, seed, self.network)
-        )
+        source = self.source(cases, seed)
         place = {case: row for row, case in enumerate(self.table["case"])}
         targets = targets_of(self.table[[place[case] for case in cases]], plan)
         balanced = training and plan.sampler.value == "balanced"
@@ -186,8 +192,8 @@ def _deadlines(plan: Plan, started: float, members: int) -> list[float | None]:
 
 
 def _seal(
-    network: Network, cohort: Cohort, plan: Plan, preparation: Preparation, parts: list[Parts], store: Store, run: Path,
-    device: torch.device, workers: int | None, heard: Listeners,
+    network: Network, cohort: Cohort, plan: Plan, preparation: Preparation, parts: list[Parts], store: Store,
+    suited: Suited | None, run: Path, device: torch.device, workers: int | None, heard: Listeners,
 ) -> Trained:  # fmt: skip
     folds = cohort.about.folds
     table = cohort.part("train" if folds else "calibration")
@@ -214,7 +220,7 @@ def _seal(
         logits = np.stack([scored.logits[case].mean(axis=0) for case in rows["case"]])
         told = "the calibration part"
     calibration = calibrate(plan, logits, truth, weights, told)
-    reference = _reference(cohort, plan, store, network, device)
+    reference = _reference(cohort, plan, store, suited)
     bundle = Bundle.seal(
         run / "bundle", plan=plan, recipe=preparation.recipe, calibration=calibration, reference=reference,
         weights=run / "train" / "weights.safetensors",
@@ -242,7 +248,7 @@ def _weights(plan: Plan, cohort: Cohort) -> dict[str, float]:
     }
 
 
-def _reference(cohort: Cohort, plan: Plan, store: Store, network: Network, device: torch.device) -> dict[str, Any]:
+def _reference(cohort: Cohort, plan: Plan, store: Store, suited: Suited | None) -> dict[str, Any]:
     """What training images were like, for whoever asks whether a new image is one of theirs. No patient data."""
     train = cohort.part("train")
     rows = store.rows(train["case"].to_list())
@@ -253,8 +259,6 @@ def _reference(cohort: Cohort, plan: Plan, store: Store, network: Network, devic
         )
         for place, name in enumerate(cohort.about.labels)
     }
-    places = rows[np.unique(np.linspace(0, len(rows) - 1, min(len(rows), MOST_CASES)).astype(int))]
-    suited = describe(network, (store.read(int(row)) for row in places), preparation_from(plan), device)
     return {
         INPUT: noted(train, suited),
         "unit": plan.unit.value,

@@ -6,12 +6,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
+import numpy as np
 import polars as pl
 import pytest
 
 from hounsfield.core import Bundle
 from hounsfield.errors import BundleError
-from hounsfield.predict.suit import checks, noted
+from hounsfield.predict.suit import Seen, checks, noted
 
 
 def bundle(**known: Any) -> Bundle:
@@ -24,7 +25,8 @@ def row(**values: Any) -> dict[str, Any]:
 
 def test_headers_that_contradict_the_training_are_named() -> None:
     ask, check = checks(bundle(modalities=["CT"], body_parts=["HEAD", "BRAIN"], spacing=[0.4, 0.6]))
-    assert check is None
+    seen = check(np.array([0.0, 1.0]).reshape(1, 1, 1, 2), None)
+    assert seen == Seen(None, 0.5, 0.5, None)
     assert ask(row()) is None and ask(row(modality="CT", body_part="SKULL", spacing=[0.5, 0.5])) is None
     assert "modality is US" in str(ask(row(modality="US")))
     assert "shows the chest" in str(ask(row(modality="CT", body_part="CHEST")))
@@ -41,7 +43,8 @@ def test_a_body_part_that_nobody_knows_contradicts_nothing() -> None:
 
 def test_an_older_bundle_asks_nothing_and_a_damaged_one_is_refused() -> None:
     ask, check = checks(bundle())
-    assert ask(row(modality="US", spacing=[9.0, 9.0])) is None and check is None
+    assert ask(row(modality="US", spacing=[9.0, 9.0])) is None
+    assert check(np.zeros((1, 1, 4, 4)), None).reason is None
     with pytest.raises(BundleError, match="not valid"):
         checks(bundle(suited={"turned": 3}))
 

@@ -39,7 +39,7 @@ def fitted() -> Suited:
 
 
 def reasons(fitted: Suited, images: list[np.ndarray]) -> list[str | None]:
-    return [fitted.reason(thumbnail(image), None) for image in images]
+    return [fitted.look(thumbnail(image), None)[0] for image in images]
 
 
 def test_proper_images_pass(fitted: Suited) -> None:
@@ -73,10 +73,12 @@ def test_an_embedding_takes_the_place_of_the_picture_in_the_distance() -> None:
     found = fit_suited(pictures, embeddings)
     assert found is not None and found.embedding is not None
     again = Suited.model_validate(found.model_dump(mode="json"))
-    assert again.reason(pictures[0], np.zeros(8)) is None
-    assert "unlike" in str(again.reason(pictures[0], np.array([0, 0, 0, 0, 0, 0, 0, 90.0])))
+    reason, share = again.look(pictures[0], np.zeros(8))
+    assert reason is None and share < 0.5
+    reason, share = again.look(pictures[0], np.array([0, 0, 0, 0, 0, 0, 0, 90.0]))
+    assert "unlike" in str(reason) and share > 1
     with pytest.raises(ValueError, match="other values"):
-        again.reason(pictures[0], None)
+        again.look(pictures[0], None)
 
 
 def test_too_few_images_teach_nothing() -> None:

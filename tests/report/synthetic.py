@@ -64,6 +64,11 @@ def predictions(
     rule = "sensitivity>=0.9" if positive else ""
     points = {} if cut is None else {rule: cut, "specificity>=0.95": 0.8, "cost=5": 1 / 6}
     table = table.with_columns(pl.Series(f"called:{name}", probability[:, 0] >= at) for name, at in points.items())
+    shifted = 0.0 if site is None else 0.15
+    table = table.with_columns(
+        pl.Series("image:brightness", generator.normal(0.4 + shifted, 0.1, cases)),
+        pl.Series("image:distance", generator.gamma(8, 0.06, cases) + shifted),
+    )
     held = sets(probability, np.full(len(labels), 0.25))
     names = [[label for label, inside in zip(labels, row, strict=True) if inside] for row in held]
     table = table.with_columns(pl.Series("set", names, pl.List(pl.String)))

@@ -85,6 +85,9 @@ class Predictions:
 
     A binary task may have `called:<rule>` for each rule of `task.points`: whether the case is positive by it.
 
+    `image:<name>` may be there, what images are like: brightness and contrast of conditioned values, distance from the training
+    images as a share of the limit, spacing in mm. They serve to tell what differs between two sets of cases.
+
     `set` may be there: the labels that cannot be ruled out, perhaps none, perhaps all.
 
     `slice_weights` may be there too: how much each slice of a case counted, in stack order; their sum is 1.

@@ -6,6 +6,7 @@ from hounsfield.evaluate.foreign import load_predictions
 from hounsfield.evaluate.judge import evaluate
 from hounsfield.evaluate.models import ModelComparison, compare_models
 from hounsfield.evaluate.patients import by_patient
+from hounsfield.evaluate.shift import Shift, shift
 
 __all__ = [
     "TITLES",
@@ -13,11 +14,13 @@ __all__ = [
     "Drop",
     "Evaluation",
     "ModelComparison",
+    "Shift",
     "by_patient",
     "centre",
     "compare",
     "compare_models",
     "evaluate",
     "load_predictions",
+    "shift",
     "signed",
 ]

@@ -16,7 +16,7 @@ from hounsfield.measure.bootstrap import (
 from hounsfield.measure.clustered import AreaParts, ClusteredArea, area_parts, clustered_area, clustered_auc
 from hounsfield.measure.conformal import expected_coverage, floors, rejection, sets
 from hounsfield.measure.curves import Curve, Reliability, precision_recall_curve, reliability_curve, roc_curve
-from hounsfield.measure.intervals import share
+from hounsfield.measure.intervals import average, share
 from hounsfield.measure.measures import BAND_RATES, BOUNDED, NAMES, Measures, measures
 from hounsfield.measure.multiple import holm
 from hounsfield.measure.paired import McNemar, mcnemar, paired_areas, paired_measures, unpaired
@@ -41,6 +41,7 @@ __all__ = [
     "area_parts",
     "auc",
     "auc_error",
+    "average",
     "average_precision",
     "clustered_area",
     "clustered_auc",

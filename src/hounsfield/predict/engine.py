@@ -10,7 +10,7 @@ import torch
 
 from hounsfield.errors import HounsfieldError
 from hounsfield.models import Network, stacked
-from hounsfield.predict.suit import Check
+from hounsfield.predict.suit import Check, Seen
 from hounsfield.prepare import CaseFiles, Preparation, case_array, network_input
 from hounsfield.read import each
 
@@ -23,13 +23,13 @@ class Scored:
     """What was found of every case that could be read, and the reasons of the others.
 
     `logits` are (members, outputs) per case. `weights` are (slices,) per case: how much each slice counted, the mean of the
-    members; empty for single images and for volumes.
+    members; empty for single images and for volumes. `seen` are what `check` found.
     """
 
     logits: dict[str, np.ndarray] = field(default_factory=dict)
     weights: dict[str, np.ndarray] = field(default_factory=dict)
     refused: dict[str, str] = field(default_factory=dict)
-    unfit: dict[str, str] = field(default_factory=dict)
+    seen: dict[str, Seen] = field(default_factory=dict)
 
 
 def score(
@@ -42,7 +42,7 @@ def score(
     progress: Callable[[int, int], None] | None = None,
     check: Check | None = None,
 ) -> Scored:
-    """Return the logits of each member for each case; `check` says of an image and its embedding whether it is unfit."""
+    """Return the logits of each member for each case; `check` looks at each image and its embedding."""
     result = Scored()
     waiting: list[tuple[str, np.ndarray]] = []
     room = max(1, TOGETHER // preparation.slices)
@@ -93,10 +93,11 @@ def _flush(
     if not waiting:
         return
     logits, weights, embeddings = _judged(network, [values for _, values in waiting], preparation, device)
-    for row, (name, values) in enumerate(waiting):
-        reason = None if check is None else check(values, None if embeddings is None else embeddings[row])
-        if reason is not None:
-            result.unfit[name] = reason
+    if check is not None:
+        result.seen |= {
+            name: check(values, None if embeddings is None else embeddings[row])
+            for row, (name, values) in enumerate(waiting)
+        }
     result.logits |= {name: logits[row] for row, (name, _) in enumerate(waiting)}
     result.weights |= {name: row for (name, _), row in zip(waiting, weights, strict=False)}
     waiting.clear()

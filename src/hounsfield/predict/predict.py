@@ -17,7 +17,7 @@ from hounsfield.measure import probabilities, sets
 from hounsfield.models import Network, build
 from hounsfield.models.device import choose_device
 from hounsfield.predict.engine import score
-from hounsfield.predict.suit import checks
+from hounsfield.predict.suit import checks, with_looks
 from hounsfield.prepare import CaseFiles, Preparation, case_files, preparation_from
 
 
@@ -82,9 +82,9 @@ def predict(
         raise UsageError(f"none of the {table.height} cases can be read: {sorted(set(scored.refused.values()))[0]}")
     logits = np.stack([scored.logits[case].mean(axis=0) for case in rows["case"]])
     made = tabulate(rows, logits, bundle.plan, bundle.calibration, bundle.core_digest, name or part)
-    reasons = [by_header(row) or scored.unfit.get(row["case"]) for row in rows.iter_rows(named=True)]
+    reasons = [by_header(row) or scored.seen[row["case"]].reason for row in rows.iter_rows(named=True)]
     made = Predictions(made.table.with_columns(pl.Series("abstention", reasons, pl.String)), made.task)
-    return with_slice_weights(made, scored.weights), cohort
+    return with_slice_weights(with_looks(made, rows, scored.seen), scored.weights), cohort
 
 
 def with_slice_weights(predictions: Predictions, weights: Mapping[str, np.ndarray]) -> Predictions:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import polars as pl
 from pydantic import ValidationError
 
-from hounsfield.core import Bundle
+from hounsfield.core import Bundle, Predictions
 from hounsfield.errors import BundleError
 from hounsfield.plan.anatomy import region_of
 from hounsfield.prepare.suited import Suited, thumbnail
@@ -18,7 +19,28 @@ INPUT = "input"
 # Pixels may be so many times smaller or larger than those of any training case.
 SPACING_FACTOR = 2.0
 
-Check = Callable[[np.ndarray, np.ndarray | None], str | None]
+
+@dataclass(frozen=True)
+class Seen:
+    """What an image is like.
+
+    Attributes
+    ----------
+    reason:
+        Why it does not suit; None where it does.
+    brightness, contrast:
+        Mean and standard deviation of its conditioned values, 0 to 1.
+    distance:
+        From the training images, as a share of the limit; None where the bundle does not know them.
+    """
+
+    reason: str | None
+    brightness: float
+    contrast: float
+    distance: float | None
+
+
+Check = Callable[[np.ndarray, np.ndarray | None], Seen]
 
 
 def noted(train: pl.DataFrame, suited: Suited | None) -> dict[str, Any]:
@@ -32,8 +54,8 @@ def noted(train: pl.DataFrame, suited: Suited | None) -> dict[str, Any]:
     }
 
 
-def checks(bundle: Bundle) -> tuple[Callable[[Mapping[str, Any]], str | None], Check | None]:
-    """Return what to ask of a case's row in the cohort, and of its image and embedding: each gives a reason, or None.
+def checks(bundle: Bundle) -> tuple[Callable[[Mapping[str, Any]], str | None], Check]:
+    """Return what to ask of a case's row in the cohort (it gives a reason, or None), and of its image and embedding.
 
     Raises
     ------
@@ -46,8 +68,26 @@ def checks(bundle: Bundle) -> tuple[Callable[[Mapping[str, Any]], str | None], C
         suited = None if content is None else Suited.model_validate(content)
     except ValidationError as error:
         raise BundleError("what the bundle knows of its training images is not valid", where=bundle.folder) from error
-    check = None if suited is None else lambda case, embedding: suited.reason(thumbnail(case), embedding)
+
+    def check(case: np.ndarray, embedding: np.ndarray | None) -> Seen:
+        reason, distance = (None, None) if suited is None else suited.look(thumbnail(case), embedding)
+        return Seen(reason, float(case.mean()), float(case.std()), distance)
+
     return lambda row: _by_header(row, known), check
+
+
+def with_looks(predictions: Predictions, rows: pl.DataFrame, seen: Mapping[str, Seen]) -> Predictions:
+    """Add what images are like: `image:brightness`, `image:contrast`, `image:distance`, and `image:spacing` (mm, of a column)."""
+    each = [seen[case] for case in rows["case"]]
+    spacing = [float(row[-1]) if row else None for row in rows["spacing"].to_list()]
+    columns: dict[str, Sequence[float | None]] = {
+        "brightness": [one.brightness for one in each], "contrast": [one.contrast for one in each],
+        "distance": [one.distance for one in each], "spacing": spacing,
+    }  # fmt: skip
+    table = predictions.table.with_columns(
+        pl.Series(f"image:{name}", values, pl.Float64) for name, values in columns.items()
+    )
+    return Predictions(table, predictions.task)
 
 
 def _by_header(row: Mapping[str, Any], known: Mapping[str, Any]) -> str | None:

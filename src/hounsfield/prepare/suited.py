@@ -92,8 +92,17 @@ class Suited(BaseModel):
     turned: Rule | None
     inverted: Rule | None
 
-    def reason(self, picture: Floats, embedding: Floats | None) -> str | None:
-        """Say why an image does not suit, by its picture (`thumbnail`) and its embedding; None where it does.
+    def look(self, picture: Floats, embedding: Floats | None) -> tuple[str | None, float]:
+        """Say why an image does not suit, and how far it lies from training images, as a share of the limit.
+
+        Parameters
+        ----------
+        picture, embedding:
+            What `thumbnail` gave, and (values,), where the model knows embeddings.
+
+        Returns
+        -------
+        The reason, None where it suits; and the distance: above 1 it is unlike them.
 
         Raises
         ------
@@ -103,6 +112,7 @@ class Suited(BaseModel):
         vector, distance = (picture, self.picture) if self.embedding is None else (embedding, self.embedding)
         if vector is None or len(vector) != len(distance.mean) or len(picture) != len(self.picture.mean):
             raise ValueError("the image is described by other values than the model knows")
+        share = float(distance(vector[None])[0] / distance.limit)
         one = picture[None]
         asked = (
             (self.turned, _turned, "it looks upside down"),
@@ -114,8 +124,8 @@ class Suited(BaseModel):
         fired = sorted((each for each in beyond if each[0] > 0), key=lambda each: -each[0])
         for _, undo, reason in fired:
             if self.picture(undo(one))[0] <= self.picture.limit:
-                return reason
-        return UNLIKE if fired or distance(vector[None])[0] > distance.limit else None
+                return reason, share
+        return UNLIKE if fired or share > 1 else None, share
 
 
 def thumbnail(case: NDArray[np.floating]) -> Floats:

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from hounsfield.core import files
-from hounsfield.evaluate import Drop, Evaluation, compare, evaluate
+from hounsfield.evaluate import Drop, Evaluation, Shift, compare, evaluate, shift
 from hounsfield.report.gather import Found, gather
 from hounsfield.report.notes import cautions, missing, provenance
 from hounsfield.report.page import render
@@ -44,9 +44,10 @@ def write_report(run: Path, *, resamples: int = 2000, seed: int = 0, prevalences
     drops = (
         [compare(judged[main], item) for name, item in judged.items() if name.startswith("external-")] if main else []
     )
+    shifts = {drop.away: shift(found.judged[drop.home], found.judged[drop.away]) for drop in drops}
     warnings = cautions(found, judged, drops, main)
     folder = files.make_folder(run / "report")
-    files.write_json(folder / "report.json", _record(found, judged, drops, main, warnings))
+    files.write_json(folder / "report.json", _record(found, judged, drops, shifts, main, warnings))
     files.write_text(folder / "measures.csv", _measures_csv(judged))
     files.write_text(folder / "operating_points.csv", _points_csv(judged))
     for stale in folder.glob("confusion_*.csv"):
@@ -54,13 +55,14 @@ def write_report(run: Path, *, resamples: int = 2000, seed: int = 0, prevalences
     for name, evaluation in judged.items():
         files.write_text(folder / f"confusion_{slug(name)}.csv", _confusion_csv(evaluation))
     page = folder / "index.html"
-    files.write_text(page, render(found, judged, drops, main, warnings))
+    files.write_text(page, render(found, judged, drops, shifts, main, warnings))
     return page
 
 
 def _record(
-    found: Found, judged: dict[str, Evaluation], drops: list[Drop], main: str | None, warnings: list[str]
-) -> dict[str, Any]:
+    found: Found, judged: dict[str, Evaluation], drops: list[Drop], shifts: dict[str, Shift], main: str | None,
+    warnings: list[str],
+) -> dict[str, Any]:  # fmt: skip
     return {
         "schema_version": SCHEMA_VERSION,
         "main": main,
@@ -68,6 +70,7 @@ def _record(
         "missing": missing(found, judged),
         "evaluations": {name: evaluation.to_dict() for name, evaluation in judged.items()},
         "drops": [drop.to_dict() for drop in drops],
+        "shifts": {name: item.to_dict() for name, item in shifts.items()},
         "cohort": cohort_table(found.cohort) | {"quarantine": quarantine_rows(found.cohort)},
         "audit": scrubbed([item.model_dump(mode="json") for item in found.audit.items]) if found.audit else None,
         "parity": scrubbed(found.parity),

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hounsfield.evaluate import TITLES, Drop, Evaluation
+from hounsfield.evaluate import TITLES, Drop, Evaluation, Shift
 from hounsfield.report import figures, notes, operating, tables
 from hounsfield.report.gather import Found
 from hounsfield.report.panels import MOST_PANELS, panels
@@ -21,21 +21,23 @@ _HEADLINE = ("auc", "sensitivity", "specificity")
 
 
 def render(
-    found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Drop], main: str | None, warnings: Sequence[str]
-) -> str:
+    found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Drop], shifts: Mapping[str, Shift], main: str | None,
+    warnings: Sequence[str],
+) -> str:  # fmt: skip
     """Return the report as one HTML page that loads nothing."""
     pages = environment()
     pages.globals |= {"titles": TITLES, "interval": tables.interval, "label_titles": list(tables.LABEL_TITLES.values())}
     moves = any(item.counts for item in judged.values())
     return pages.get_template("page.html").render(
         style=source(pages, "style.css"), script=source(pages, "slider.js") if moves else None,
-        **_content(found, judged, drops, main, warnings),
+        **_content(found, judged, drops, shifts, main, warnings),
     )  # fmt: skip
 
 
 def _content(
-    found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Drop], main: str | None, warnings: Sequence[str]
-) -> dict[str, Any]:
+    found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Drop], shifts: Mapping[str, Shift], main: str | None,
+    warnings: Sequence[str],
+) -> dict[str, Any]:  # fmt: skip
     best = judged[main] if main else None
     cohort = tables.cohort_table(found.cohort)
     return {
@@ -60,7 +62,7 @@ def _content(
         "centres_figure": figures.centres(
             {name: item for name, item in judged.items() if name == main or item.name.startswith("external-")}
         ),
-        "drops": {slug(drop.away): _drop(drop) for drop in drops},
+        "drops": {slug(drop.away): _drop(drop, shifts.get(drop.away)) for drop in drops},
         "panels": panels(found.panels, found.explain) if found.panels else [],
         "panels_left": max(0, len(found.panels or []) - MOST_PANELS),
         "parity": found.parity,
@@ -94,8 +96,11 @@ def _training(found: Found) -> dict[str, Any] | None:
     }
 
 
-def _drop(drop: Drop) -> dict[str, Any]:
-    return {"drop": drop, "rows": tables.drop_rows(drop.changes), "areas": tables.drop_rows(drop.areas)}
+def _drop(drop: Drop, found: Shift | None) -> dict[str, Any]:
+    return {
+        "drop": drop, "rows": tables.drop_rows(drop.changes), "areas": tables.drop_rows(drop.areas),
+        "shift": None if found is None else tables.shift_rows(found),
+    }  # fmt: skip
 
 
 def _part(name: str, evaluation: Evaluation) -> dict[str, Any]:

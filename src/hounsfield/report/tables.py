@@ -10,7 +10,7 @@ import polars as pl
 
 from hounsfield.core import Cohort, Plan
 from hounsfield.core.cohort import ABSENT, PRESENT, SPLITS, UNCERTAIN
-from hounsfield.evaluate import TITLES, Change, Evaluation, signed
+from hounsfield.evaluate import TITLES, Change, Evaluation, Shift, signed
 from hounsfield.evaluate.caution import CERTAIN
 from hounsfield.measure import BOUNDED, Estimate, decimals, span
 from hounsfield.report.words import COVARIATES, anonymous, decision_title, decision_value, meaning, scrub
@@ -141,6 +141,21 @@ def subgroup_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
             }
         )
     return rows
+
+
+def shift_rows(found: Shift) -> dict[str, Any]:
+    """What differs at another centre: likely causes, properties, and what corrections would do to the probabilities."""
+    bent = found.recalibrated
+    return {
+        "causes": [scrub(text) for text in found.causes],
+        "properties": [
+            {"name": item.name, "home": item.home, "away": item.away, "p": "" if item.p is None else f"{item.p:.2g}"}
+            for item in found.shifted
+        ],
+        "corrections": [] if bent is None else [
+            (name, str(bent.brier[name]), str(bent.log_loss[name])) for name in bent.brier
+        ],
+    }  # fmt: skip
 
 
 def doubt_rows(evaluation: Evaluation) -> dict[str, Any] | None:

@@ -87,9 +87,7 @@ def evaluate(
         thresholds=dict(zip(task.labels, task.thresholds or [], strict=False)),
         confusions=found.confusions,
         not_judged=found.not_judged,
-        points=operating_points(judged, owners, prevalences=prevalences, resamples=resamples, seed=seed)
-        if binary
-        else [],
+        points=operating_points(judged, owners, prevalences=prevalences) if binary else [],
         counts=_counts(judged) if binary else [],
         doubt=None if task.multi_label else doubt(judged, decisions_of(judged)[0], owners),
         resampled=found.resampled,

@@ -13,7 +13,6 @@ from hounsfield.core import Predictions
 from hounsfield.measure import Estimate, measures
 
 MEASURES = ("sensitivity", "specificity", "ppv", "npv", "lr_positive", "lr_negative")
-RESAMPLES = 500
 PER = 1000
 
 
@@ -66,9 +65,7 @@ class AtPoint:
         return cls(content["rule"], content["threshold"], estimates, at)
 
 
-def operating_points(
-    judged: Predictions, owners: NDArray[np.str_], *, prevalences: Sequence[float], resamples: int, seed: int
-) -> list[AtPoint]:
+def operating_points(judged: Predictions, owners: NDArray[np.str_], *, prevalences: Sequence[float]) -> list[AtPoint]:
     """Judge every rule that the predictions carry; `owners` (n,) are the patients, and every truth is known.
 
     `prevalences` are shares with the disease, beside that of these cases, for which the consequences are told.
@@ -82,7 +79,7 @@ def operating_points(
             continue  # a fold had nothing to fit the rule on
         estimates = measures(
             truth, judged.probabilities, column.cast(int).to_numpy(), owners, labels=task.labels,
-            resamples=min(resamples, RESAMPLES), seed=seed,
+            resamples=0,
         ).overall  # fmt: skip
         mine = {name: estimates[name] for name in MEASURES}
         wanted = [share, *(one for one in prevalences if abs(one - share) > 1e-9)]

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.special import expit, logit
 from scipy.stats import norm, t
 
-from hounsfield.measure.bootstrap import LEVEL, Estimate, exact, score_interval
+from hounsfield.measure.bootstrap import LEVEL, Estimate, difference, exact, score_interval
 
 Floats = NDArray[np.float64]
 Bools = NDArray[np.bool_]
@@ -26,6 +26,7 @@ NONE = "none"
 WILSON_CLUSTERED = "Wilson, variance between patients"
 MEAN = "t, log scale"
 MEAN_CLUSTERED = "t, log scale, variance between patients"
+RATIO = "square-and-add of both shares, log scale"
 BOOTSTRAP = "patient bootstrap"
 
 
@@ -91,6 +92,21 @@ def share(hits: Bools, rows: Bools, patients: NDArray[np.generic], level: float 
         return Estimate(value, None, None, NONE, count, note="patients do not vary, so there is no interval")
     low, high = exact(k if value > 0.5 else 0, k, level)
     return Estimate(value, low, high, EXACT, count, note=f"nothing varied, so the bound is that of {k} of {k} patients")
+
+
+def ratio(above: Estimate, below: Estimate) -> Interval | None:
+    """Return the interval of the quotient of two shares of different cases, from theirs; None where one is 0 or has none.
+
+    Square-and-add (`difference`) of their logarithms. Where a patient has cases in both it is a little too wide.
+    """
+    logs = []
+    for one in (below, above):
+        if not one.value or not one.low or one.high is None:
+            return None
+        value, low, high = (float(np.log(end)) for end in (one.value, one.low, one.high))
+        logs.append(Estimate(value, low, high, one.method, one.n))
+    low, high = difference(*logs)
+    return float(np.exp(low)), float(np.exp(high)), RATIO
 
 
 def f1(truth: Bools, called: Bools, owner: Ints, level: float = LEVEL) -> Interval | None:

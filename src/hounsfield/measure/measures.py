@@ -53,7 +53,7 @@ BOUNDED = (
 )
 PROPORTIONS = ("sensitivity", "specificity", "ppv", "npv", "accuracy")
 LOSSES = ("brier", "log_loss")
-SCALES = {"mcc": intervals.FISHER, "lr_positive": intervals.LOG, "lr_negative": intervals.LOG}
+SCALES = {"mcc": intervals.FISHER}
 BY_CHANCE = "simulation of a calibrated model"
 NO_RESAMPLES = "no resamples were asked for"
 FEW = "undefined in most resamples: too few cases"
@@ -119,7 +119,8 @@ def measures(
 
     Intervals hold 95%; each Estimate names its method. AUC: DeLong, DeLong and Clarke-Pearson (1988), with several cases of
     a patient Obuchowski (1997), on the logit scale. Sensitivity, specificity, PPV, NPV, accuracy and F1: Wilson, with an
-    effective number of cases where patients have several (`intervals.proportion`, `intervals.f1`). Brier score and log loss:
+    effective number of cases where patients have several (`intervals.proportion`, `intervals.f1`); likelihood ratios from
+    the two of them (`intervals.ratio`). Brier score and log loss:
     their variance between patients, on the log scale. Calibration slope and intercept: `recalibration`. All others: the
     standard deviation of resamples of patients, on a scale that fits (`intervals.resampled`).
 
@@ -298,6 +299,10 @@ class _Estimator:
             return None
         if name == "f1":
             return intervals.f1(engine.truth == one, engine.decision == one, owner)
+        if name in RATIOS:
+            counted = (engine.decision == one) == (name == "lr_positive")
+            ill = engine.truth == one
+            return intervals.ratio(intervals.share(counted, ill, owner), intervals.share(counted, ~ill, owner))
         if name in PROPORTIONS:
             right = (engine.truth == one) == (engine.decision == one)
             return intervals.proportion(right, self._support.cases(name, one), owner)

@@ -53,12 +53,12 @@ class Network(nn.Module):
         return torch.cat(pieces).unflatten(0, inputs.shape[:2])
 
     def embedded(self, activations: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor | None:
-        """Return (cases, values): mean and spread of what `activate` gave, of slices the mean; None without a frozen front."""
-        if not any(True for _ in self.front.parameters()):
+        """Return (cases, values): mean and spread of what `activate` gave, of slices the mean.
+
+        None without a frozen front, and of volumes, whose padding would count for something.
+        """
+        if self.volume or not any(True for _ in self.front.parameters()):
             return None
-        if self.volume:
-            flat = activations.flatten(2)
-            return torch.cat([flat.mean(-1), flat.std(-1)], dim=1)
         # (cases, slices, channels, H, W); tokens and maps with the channels last have them there.
         last = activations.ndim == 4 or (activations.shape[-1] != activations.shape[-2] == activations.shape[2])
         flat = activations.flatten(2, -2).transpose(2, 3) if last else activations.flatten(3)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from hounsfield.evaluate.evaluation import Evaluation
-from hounsfield.measure import Estimate, decimals
+from hounsfield.measure import Estimate, decimals, p_value
 
 FEW_PATIENTS = 30
 WIDE = 0.2
@@ -89,7 +89,7 @@ def _about_groups(evaluation: Evaluation) -> list[str]:
     """Groups whose AUC is further from that of the others than chance would put it, with so many looked at."""
     return [
         f"{item.covariate.replace('_', ' ').capitalize()} {item.value}: the AUC is {item.estimates['auc']}, and {decimals(item.rest)} in "
-        f"the others (p = {item.adjusted:.2g}, corrected for all {len(evaluation.subgroups)} groups): more than chance."
+        f"the others ({p_value(item.adjusted)}, corrected for all {len(evaluation.subgroups)} groups): more than chance."
         for item in evaluation.subgroups
         if item.adjusted is not None and item.adjusted < CERTAIN and item.rest is not None
     ]

@@ -16,7 +16,7 @@ from hounsfield.evaluate.drop import Change, signed
 from hounsfield.evaluate.evaluation import TITLES, Evaluation
 from hounsfield.evaluate.judge import evaluate, owners_of
 from hounsfield.evaluate.several import states_of
-from hounsfield.measure import McNemar, holm, mcnemar, paired_areas, paired_measures
+from hounsfield.measure import McNemar, holm, mcnemar, p_value, paired_areas, paired_measures
 
 CERTAIN = 0.05
 
@@ -73,7 +73,7 @@ class ModelComparison:
             corrected = ", corrected for so many labels" if len(self.areas) > 1 else ""
             parts.append(
                 f"AUC{of}: {one.change.home} and {one.change.away}, difference {signed(gap.value)} "
-                f"({signed(gap.low)} to {signed(gap.high)}, p = {p:.2g}{corrected}): {ends}."
+                f"({signed(gap.low)} to {signed(gap.high)}, {p_value(p)}{corrected}): {ends}."
             )
         return " ".join(parts)
 
@@ -100,7 +100,7 @@ class ModelComparison:
         for label, test in self.decided.items():
             lines.append(
                 f"  Right decisions{' on ' + label if label else ''}: {test.first_only} by the first alone, {test.second_only} by "
-                f"the second alone; p = {test.p:.2g} ({test.method})"
+                f"the second alone; {p_value(test.p)} ({test.method})"
             )
         return "\n".join(lines + [f"  ! {text}" for text in self.warnings])
 

@@ -15,7 +15,7 @@ from hounsfield.core import Predictions
 from hounsfield.errors import PredictionsError
 from hounsfield.evaluate.judge import owners_of
 from hounsfield.evaluate.subgroups import COVARIATES
-from hounsfield.measure import Estimate, average, holm, share
+from hounsfield.measure import Estimate, average, holm, p_value, share
 from hounsfield.measure.recalibration import NEAREST, recalibration
 
 IMAGES = {
@@ -245,7 +245,7 @@ def _causes(
     for item in shifted:
         if item.p is not None and item.p < CERTAIN:
             found.append(
-                f"The {item.name} differs: {item.away} there, {item.home} at home (p = {item.p:.1g}, corrected)."
+                f"The {item.name} differs: {item.away} there, {item.home} at home ({p_value(item.p)}, corrected)."
             )
     return found
 

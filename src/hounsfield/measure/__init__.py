@@ -18,7 +18,7 @@ from hounsfield.measure.conformal import expected_coverage, floors, rejection, s
 from hounsfield.measure.curves import Curve, Reliability, precision_recall_curve, reliability_curve, roc_curve
 from hounsfield.measure.intervals import average, share
 from hounsfield.measure.measures import BAND_RATES, BOUNDED, NAMES, Measures, measures
-from hounsfield.measure.multiple import holm
+from hounsfield.measure.multiple import holm, p_value
 from hounsfield.measure.paired import McNemar, mcnemar, paired_areas, paired_measures, unpaired
 from hounsfield.measure.probability import fit_temperature, probabilities
 from hounsfield.measure.ranking import auc, auc_error, average_precision
@@ -55,6 +55,7 @@ __all__ = [
     "mcnemar",
     "mean",
     "measures",
+    "p_value",
     "paired_areas",
     "paired_measures",
     "parse_rule",

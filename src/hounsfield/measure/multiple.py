@@ -14,3 +14,8 @@ def holm(p: ArrayLike) -> NDArray[np.float64]:
     found = np.full(values.shape, np.nan)
     found[order] = np.minimum(1.0, np.maximum.accumulate(values[order] * np.arange(len(order), 0, -1)))
     return found
+
+
+def p_value(p: float) -> str:
+    """ "p = 0.02"; "p < 0.001", below which the number says more of the formula than of the patients."""
+    return "p < 0.001" if p < 0.001 else f"p = {p:.2g}"

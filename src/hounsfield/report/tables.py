@@ -12,7 +12,7 @@ from hounsfield.core import Cohort, Plan
 from hounsfield.core.cohort import ABSENT, PRESENT, SPLITS, UNCERTAIN
 from hounsfield.evaluate import TITLES, Change, Evaluation, Shift, signed
 from hounsfield.evaluate.caution import CERTAIN
-from hounsfield.measure import BOUNDED, Estimate, decimals, span
+from hounsfield.measure import BOUNDED, Estimate, decimals, p_value, span
 from hounsfield.report.words import COVARIATES, anonymous, decision_title, decision_value, meaning, scrub
 
 UNKNOWN = "not known"
@@ -136,7 +136,7 @@ def subgroup_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
                 "estimates": [str(one) for one in item.estimates.values()],
                 # With several labels a group may lack some, and its mean is then another mean: the note says so.
                 "note": "" if area.value is None else area.note,
-                "p": "" if item.adjusted is None else f"{item.adjusted:.2g}",
+                "p": "" if item.adjusted is None else p_value(item.adjusted).removeprefix("p = ").removeprefix("p "),
                 "differs": item.adjusted is not None and item.adjusted < CERTAIN,
             }
         )
@@ -149,7 +149,7 @@ def shift_rows(found: Shift) -> dict[str, Any]:
     return {
         "causes": [scrub(text) for text in found.causes],
         "properties": [
-            {"name": item.name, "home": item.home, "away": item.away, "p": "" if item.p is None else f"{item.p:.2g}"}
+            {"name": item.name, "home": item.home, "away": item.away, "p": "" if item.p is None else p_value(item.p).removeprefix("p = ").removeprefix("p ")}
             for item in found.shifted
         ],
         "corrections": [] if bent is None else [

@@ -136,7 +136,7 @@ def subgroup_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
                 "estimates": [str(one) for one in item.estimates.values()],
                 # With several labels a group may lack some, and its mean is then another mean: the note says so.
                 "note": "" if area.value is None else area.note,
-                "p": "" if item.adjusted is None else p_value(item.adjusted).removeprefix("p = ").removeprefix("p "),
+                "p": _p(item.adjusted),
                 "differs": item.adjusted is not None and item.adjusted < CERTAIN,
             }
         )
@@ -149,7 +149,7 @@ def shift_rows(found: Shift) -> dict[str, Any]:
     return {
         "causes": [scrub(text) for text in found.causes],
         "properties": [
-            {"name": item.name, "home": item.home, "away": item.away, "p": "" if item.p is None else p_value(item.p).removeprefix("p = ").removeprefix("p ")}
+            {"name": item.name, "home": item.home, "away": item.away, "p": _p(item.p)}
             for item in found.shifted
         ],
         "corrections": [] if bent is None else [
@@ -172,6 +172,11 @@ def doubt_rows(evaluation: Evaluation) -> dict[str, Any] | None:
         "coverage": [(label or "all cases", item) for label, item in found.coverage.items()],
         "sizes": [((words | more | both)[size], f"{part:.0%}") for size, part in found.sizes.items()],
     }
+
+
+def _p(value: float | None) -> str:
+    """ "0.02" or "< 0.001", under a heading that says p."""
+    return "" if value is None else p_value(value).removeprefix("p ").removeprefix("= ")
 
 
 def hidden_groups(evaluation: Evaluation) -> str:

@@ -323,3 +323,25 @@ def test_a_label_that_cannot_be_judged_is_said_on_the_page(tmp_path: Path) -> No
         type(made)(table, made.task).save(tmp_path / "predictions" / "test.parquet")
         text = write_report(tmp_path, resamples=20).read_text(encoding="utf-8")
         assert Page(text).open == [] and "not judged: no case here is nodule" in text
+
+
+def test_the_model_card_tells_what_the_run_knows_and_leaves_the_rest_open(run: Path) -> None:
+    text = (run / "report" / "model_card.md").read_text(encoding="utf-8")
+    record = record_of(run)
+    area = record["evaluations"]["test"]["estimates"]["auc"]
+    assert (
+        f"| AUC | {area['value']:.2f} (" in text
+        and "| Operating point |" in text
+        and "| Group | Patients | AUC |" in text
+    )
+    assert text.count("**OPEN**") >= 6 and "At Utrecht the AUC is" in text and "None" not in text
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert all(row.endswith("|") for row in rows)
+    assert not re.search(r"\n\n\n", text)
+
+
+def test_the_model_card_of_a_run_that_was_not_judged_says_so(tmp_path: Path) -> None:
+    run_folder(tmp_path, BINARY, full=False)
+    write_report(tmp_path, resamples=50)
+    text = (tmp_path / "report" / "model_card.md").read_text(encoding="utf-8")
+    assert "Not judged yet." in text and "how it does elsewhere is not known" in text

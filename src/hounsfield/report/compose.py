@@ -10,6 +10,7 @@ from typing import Any
 
 from hounsfield.core import files
 from hounsfield.evaluate import Drop, Evaluation, Shift, compare, evaluate, shift
+from hounsfield.report.card import card
 from hounsfield.report.gather import Found, gather
 from hounsfield.report.notes import cautions, missing, provenance
 from hounsfield.report.page import render
@@ -24,7 +25,9 @@ _CELLS = ("true negative", "false positive", "false negative", "true positive")
 
 
 def write_report(run: Path, *, resamples: int = 2000, seed: int = 0, prevalences: Sequence[float] = ()) -> Path:
-    """Write RUN/report/index.html, report.json, measures.csv, operating_points.csv and confusion_<part>.csv, and return the page's path.
+    """Write the page RUN/report/index.html and what stands beside it, and return the page's path.
+
+    Beside it: report.json, model_card.md, measures.csv, operating_points.csv and confusion_<part>.csv.
 
     A run folder needs a cohort and a plan; whatever else is missing is said in words. The page stands alone: it loads
     nothing, and names no patient, path or date. The private folder is not read.
@@ -50,6 +53,7 @@ def write_report(run: Path, *, resamples: int = 2000, seed: int = 0, prevalences
     files.write_json(folder / "report.json", _record(found, judged, drops, shifts, main, warnings))
     files.write_text(folder / "measures.csv", _measures_csv(judged))
     files.write_text(folder / "operating_points.csv", _points_csv(judged))
+    files.write_text(folder / "model_card.md", card(found, judged, drops, shifts, main))
     for stale in folder.glob("confusion_*.csv"):
         stale.unlink()
     for name, evaluation in judged.items():

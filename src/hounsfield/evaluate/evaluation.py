@@ -16,7 +16,7 @@ from hounsfield.evaluate.operating import AtPoint
 from hounsfield.evaluate.subgroups import Subgroup
 from hounsfield.measure import Estimate
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # How each measure is called where people read it.
 TITLES = {

@@ -12,7 +12,8 @@ from PIL import Image as Picture
 from PIL import ImageOps
 
 from hounsfield.cohort import Labelling, Looking, Splitting, Stated, scan_for_prediction
-from hounsfield.core import Bundle, Predictions
+from hounsfield.core import Bundle, Cohort, Predictions
+from hounsfield.evaluate import evaluate
 from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.run import run_all
 from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions, scan_stage
@@ -49,8 +50,9 @@ def test_run(data: Path, tmp_path: Path, name: str, labels: list[str], positive:
     report = json.loads((run.path / "report" / "report.json").read_text())
     estimates = report["evaluations"]["test"]["estimates"]
     assert {"auc", "f1", "sensitivity", "specificity", "ppv", "npv", "balanced_accuracy"} <= set(estimates)
-    # A short training is no good model, but one that learnt nothing at all would stand at 0.5.
-    assert estimates["auc"]["value"] > 0.55
+    # A short training is no good model, and a dozen test cases cannot tell; but what it was shown it must rank better than chance.
+    shown, _ = predict(bundle, Cohort.load(run.path), "train", device="cpu", workers=0)
+    assert evaluate(shown, resamples=0).estimates["auc"].value > 0.65
 
 
 def abstained(bundle: Bundle, folder: Path) -> float:

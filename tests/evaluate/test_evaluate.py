@@ -8,12 +8,12 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 import pytest
-from sklearn.metrics import roc_auc_score
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
 from hounsfield.core import Predictions
 from hounsfield.core.predictions import FIXED, Task
 from hounsfield.errors import PredictionsError
-from hounsfield.evaluate import Evaluation, compare, evaluate
+from hounsfield.evaluate import Evaluation, by_patient, compare, evaluate
 
 
 def made(
@@ -253,3 +253,26 @@ def test_shared_patients_and_other_bundles_are_warned_of() -> None:
 def test_other_labels_are_refused() -> None:
     with pytest.raises(PredictionsError, match="different labels"):
         compare(made(*simulated()), made(*simulated(), labels=("a", "b")), resamples=10)
+
+
+def test_what_the_calibration_did_is_told_with_intervals() -> None:
+    """Logits three times too far out, probabilities that are right: log loss and slope before are those of the logits."""
+    generator = np.random.default_rng(7)
+    odds = generator.normal(-0.8, 1.5, size=2000)
+    truth = (generator.random(2000) < 1 / (1 + np.exp(-odds))).astype(int)
+    right = made(truth, 1 / (1 + np.exp(-odds)))
+    bent = Predictions(right.table.with_columns(pl.Series("logit:yes", 3 * odds)), right.task)
+    found = evaluate(bent, resamples=50)
+    assert set(found.raw) == {"brier", "log_loss", "calibration_slope", "calibration_intercept"}
+    told = 1 / (1 + np.exp(-3 * odds))
+    assert found.raw["log_loss"].value == pytest.approx(log_loss(truth, told), rel=1e-6)
+    assert found.raw["brier"].value == pytest.approx(brier_score_loss(truth, told))
+    assert found.raw["log_loss"].low is not None and found.estimates["log_loss"].high is not None
+    assert found.raw["log_loss"].low > found.estimates["log_loss"].high
+    slope, after = found.raw["calibration_slope"], found.estimates["calibration_slope"]
+    assert slope.high is not None and slope.high < 0.5
+    assert after.low is not None and after.high is not None and after.low < 1 < after.high
+    same = Predictions(right.table.with_columns(pl.Series("logit:yes", odds)), right.task)
+    assert evaluate(same, resamples=50).raw == {}
+    assert evaluate(by_patient(bent), resamples=50).raw == {}
+    assert Evaluation.from_dict(json.loads(json.dumps(found.to_dict()))).raw == found.raw

@@ -15,6 +15,9 @@ from hounsfield.export.nodes import Nodes
 from hounsfield.measure import probabilities
 
 LOGITS = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32) * 3
+RISING = {"at": [-2.0, -1.9, 0.5, 3.0], "to": [-2.5, -0.4, -0.4, 1.5]}
+STEEP = {"at": [-0.1, 0.0], "to": [-4.0, 4.0]}
+FALLEN = {"at": [-4.0, -1.0, -0.05], "to": [-3.0, -1.5, -0.2]}
 
 
 @pytest.mark.parametrize(
@@ -25,6 +28,11 @@ LOGITS = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32) * 3
         ("multilabel", 1, {"temperatures": [1.7]}),
         ("multiclass", 2, {}),
         ("binary", 1, {}),
+        ("binary", 1, {"curves": [RISING]}),
+        ("binary", 1, {"curves": [{"at": [0.3], "to": [-0.7]}]}),
+        ("multilabel", 2, {"temperatures": [0.8, 1.7], "curves": [RISING, STEEP]}),
+        ("multiclass", 2, {"curves": [FALLEN, {"at": [-3.0], "to": [-1.2]}]}),
+        ("multiclass", 2, {"curves": [FALLEN, FALLEN]}),
     ],
 )
 def test_the_graph_links_as_python_does(task: str, count: int, values: dict[str, Any]) -> None:
@@ -40,6 +48,7 @@ def test_the_graph_links_as_python_does(task: str, count: int, values: dict[str,
         multi_label=task == "multilabel",
         temperature=calibration.divisors,
         offsets=calibration.offsets,
+        curves=calibration.knots,
     )
     np.testing.assert_array_equal(logits, LOGITS[:, :count])
     np.testing.assert_allclose(told, expected, atol=1e-6)

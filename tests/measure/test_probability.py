@@ -6,9 +6,18 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from sklearn.calibration import _sigmoid_calibration  # type: ignore[attr-defined]
 
 from hounsfield.errors import UsageError
-from hounsfield.measure import fit_temperature, probabilities, reliability_curve, roc_curve, threshold
+from hounsfield.measure import (
+    fit_isotonic,
+    fit_platt,
+    fit_temperature,
+    probabilities,
+    reliability_curve,
+    roc_curve,
+    threshold,
+)
 
 
 def test_probabilities_are_sigmoid_or_softmax_and_stable() -> None:
@@ -128,3 +137,43 @@ def test_two_labels_of_one_case_are_two_sigmoids_and_not_a_softmax() -> None:
         probabilities(logits, multi_label=False, temperature=[1.0, 2.0])
     with pytest.raises(ValueError, match="greater than 0"):
         probabilities(logits, multi_label=True, temperature=[1.0, 0.0])
+
+
+def test_platt_is_a_logistic_regression_on_soft_targets() -> None:
+    """Against scikit-learn's own sigmoid calibration (Platt 1999), which works on the same targets."""
+    generator = np.random.default_rng(5)
+    logits = generator.normal(size=400) * 3
+    truth = (generator.random(400) < 1 / (1 + np.exp(-(0.4 * logits - 0.7)))).astype(int)
+    temperature, offsets = fit_platt(logits[:, None], truth)
+    a, b = _sigmoid_calibration(logits, truth)
+    assert 1 / temperature == pytest.approx(-a, rel=1e-3) and offsets[0] == pytest.approx(-b, abs=1e-3)
+
+
+def test_platt_stays_finite_where_classes_are_separated_and_keeps_the_order() -> None:
+    logits = np.concatenate([np.linspace(-2, -1, 20), np.linspace(1, 2, 20)])[:, None]
+    truth = (logits[:, 0] > 0).astype(int)
+    temperature, offsets = fit_platt(logits, truth)
+    told = probabilities(logits, multi_label=False, temperature=temperature, offsets=offsets)[:, 0]
+    assert (np.diff(told) > 0).all() and told[20:].mean() == pytest.approx(21 / 22, abs=0.01)
+    assert fit_platt(-logits, truth)[0] == pytest.approx(
+        20.0
+    )  # worse than chance: as flat as it may be, never turned round
+    assert fit_platt(logits[:5], truth[:5], offsets=[0.3]) == (1.0, [0.3])
+
+
+def test_an_isotonic_curve_rises_between_bounds_and_is_the_pooled_shares() -> None:
+    logits = np.array([-2.0, -1.0, 0.0, 1.0, 2.0])[:, None].repeat(10, axis=0)
+    truth = np.concatenate([np.arange(10) < count for count in (0, 4, 2, 8, 10)]).astype(int)
+    [(at, to)] = fit_isotonic(logits, truth)
+    assert at == [-2.0, -0.5, 1.0, 2.0]  # 0.4 and 0.2 fall, so they are pooled
+    np.testing.assert_allclose(1 / (1 + np.exp(-np.array(to))), [1 / 12, 0.3, 0.8, 11 / 12])
+    told = probabilities([[-9.0], [-0.5], [0.0], [9.0]], multi_label=False, curves=[(at, to)])[:, 0]
+    np.testing.assert_allclose(told[[0, 1, 3]], [1 / 12, 0.3, 11 / 12])
+    assert 0.3 < told[2] < 0.8
+
+
+def test_steps_that_are_nearer_than_rounding_may_matter_become_one() -> None:
+    logits = np.concatenate([np.full(50, 0.0), np.full(50, 0.01), np.full(50, 3.0)])[:, None]
+    truth = np.concatenate([np.zeros(50), np.ones(45), np.zeros(5), np.ones(50)]).astype(int)
+    [(at, _)] = fit_isotonic(logits, truth)
+    assert at == pytest.approx([0.005, 3.0])

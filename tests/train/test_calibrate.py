@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from hounsfield.core import Plan
-from hounsfield.measure import threshold
+from hounsfield.measure import auc, probabilities, recalibration, threshold
+from hounsfield.predict.predict import calibrated
 from hounsfield.train.calibrate import RULES, calibrate
 
 
@@ -44,3 +45,59 @@ def test_sets_hold_the_true_label_of_cases_like_the_calibration_ones(plan: Calla
     assert 0.82 < held.mean() < 0.98
     few = calibrate(plan(), logits[:12], truth[:12], {}, "few")
     assert 0.0 in few.floors.values() and "every set holds it" in few.note
+
+
+def overconfident(cases: int, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """Logits three times too far out and one too high; of both classes enough."""
+    generator = np.random.default_rng(seed)
+    odds = generator.normal(-0.8, 1.5, size=cases)
+    truth = (generator.random(cases) < 1 / (1 + np.exp(-odds))).astype(np.int64)
+    return (3 * odds + 1)[:, None], truth
+
+
+@pytest.mark.parametrize("method", ["temperature", "platt", "isotonic"])
+def test_each_method_improves_log_loss_and_slope_of_new_cases(plan: Callable[..., Plan], method: str) -> None:
+    """5,000 miscalibrated cases fit it; as many others are judged."""
+    chosen = plan(calibration=method)
+    found = calibrate(chosen, *overconfident(5000, 1), {}, "simulated")
+    assert found.method == method and (found.curves is None) == (method != "isotonic")
+    logits, truth = overconfident(5000, 2)
+    before, after = probabilities(logits, multi_label=False), calibrated(logits, chosen, found)
+    losses = [-np.log(np.where(truth == 1, p[:, 0], 1 - p[:, 0])).mean() for p in (before, after)]
+    assert losses[1] < losses[0] - 0.2
+    slopes = [recalibration(truth, p[:, 0], np.arange(5000))["calibration_slope"] for p in (before, after)]
+    assert slopes[0].value == pytest.approx(1 / 3, abs=0.03)
+    assert slopes[1].value is not None and abs(slopes[1].value - 1) < 0.08
+    assert auc(truth, after[:, 0]) == pytest.approx(auc(truth, logits[:, 0]), abs=1e-3)
+    if method != "temperature":  # one number cannot move the whole
+        level = recalibration(truth, after[:, 0], np.arange(5000))["calibration_intercept"]
+        assert level.value is not None and abs(level.value) < 0.15  # two samples of 5,000 differ by 0.05 themselves
+
+
+@pytest.mark.parametrize("method", ["platt", "isotonic"])
+def test_classes_and_findings_are_calibrated_as_well(plan: Callable[..., Plan], method: str) -> None:
+    generator = np.random.default_rng(4)
+    odds = generator.normal(size=(4000, 3)) * 1.5 + [0.5, 0.0, -1.0]
+    honest = probabilities(odds, multi_label=False)
+    truth = (generator.random(4000)[:, None] > honest.cumsum(axis=1)).sum(axis=1)
+    labels = {"labels": ["a", "b", "c"], "positive": None}
+    several = plan(task="multiclass", calibration=method, **labels)
+    found = calibrate(several, 2 * odds + [0.0, 1.0, 0.0], truth, {}, "simulated")
+    after = calibrated(2 * odds + [0.0, 1.0, 0.0], several, found)
+    assert np.allclose(after.sum(axis=1), 1) and abs(after - honest).mean() < 0.03
+    findings = plan(task="multilabel", calibration=method, **labels)
+    states = (generator.random((4000, 3)) < 1 / (1 + np.exp(-odds))).astype(np.float64)
+    states[3960:, 2] = np.nan
+    states[:3930, 2] = np.nan  # thirty cases of the third are known: too few for a curve, enough for a line
+    found = calibrate(findings, 2 * odds + 1, states, {}, "simulated")
+    after = calibrated(2 * odds + 1, findings, found)
+    assert abs(after[:, :2] - 1 / (1 + np.exp(-odds[:, :2]))).mean() < 0.03
+    assert ("c: only" in found.note) == (method == "isotonic") == (found.curves is not None)
+    if found.curves:  # the finding without a curve has its temperature and nothing else
+        alone = 1 / (1 + np.exp(-((2 * odds[:, 2] + 1) / found.divisors[2] + found.offsets[2])))  # type: ignore[index]
+        np.testing.assert_allclose(after[:, 2], alone, atol=1e-9)
+
+
+def test_a_curve_of_few_cases_is_refused_and_said_so(plan: Callable[..., Plan]) -> None:
+    found = calibrate(plan(calibration="isotonic"), *simulated(120), {}, "few")
+    assert found.curves is None and "isotonic curve needs 50" in found.note

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -11,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from hounsfield.core import files
 from hounsfield.core.digest import digest, digest_file
-from hounsfield.core.plan import Plan
+from hounsfield.core.plan import CalibrationMethod, Plan
 from hounsfield.core.recipe import Recipe
 from hounsfield.errors import BundleError
 
@@ -29,17 +30,38 @@ class OperatingPoint(BaseModel):
     threshold: float
 
 
+class CalibrationCurve(BaseModel):
+    """A piecewise linear curve, constant beyond its outermost knots; `at` rises, `to` never falls."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    at: list[float] = Field(min_length=1)
+    to: list[float] = Field(min_length=1)
+
+    @model_validator(mode="after")
+    def _rises(self) -> CalibrationCurve:
+        if len(self.at) != len(self.to):
+            raise ValueError("a curve has as many values as knots")
+        if any(after <= before for before, after in pairwise(self.at)):
+            raise ValueError("the knots of a curve must rise")
+        if any(after < before for before, after in pairwise(self.to)):
+            raise ValueError("a curve must not fall")
+        return self
+
+
 class Calibration(BaseModel):
     """From logits to probabilities, and from probabilities to a decision.
 
-    probability = link(logit / temperature + offset), link the sigmoid (a binary task; each of several labels per case) or
-    the softmax. The offsets undo the class weights of the loss; temperatures are fitted (Guo 2017) on the part that
-    `fitted_on` names.
+    probability = link(curve(logit / temperature + offset)), link the sigmoid (a binary task; each of several labels per case) or
+    the softmax. The offsets undo the class weights of the loss, or are fitted too; all are fitted on the part that `fitted_on` names.
 
     Attributes
     ----------
+    method:
+        temperature (Guo 2017), platt (temperature and offsets fitted together) or isotonic (a temperature, then curves).
     offsets:
         One per output.
+    curves:
+        One per output, of the log odds; of exclusive classes, of the log of the softmax. None: no curve.
     temperature, temperatures:
         The common one; with several labels per case there may be one per output, which then take its place.
     threshold, thresholds:
@@ -53,9 +75,11 @@ class Calibration(BaseModel):
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+    method: CalibrationMethod = "temperature"
     temperature: float = Field(gt=0)
     temperatures: list[Annotated[float, Field(gt=0)]] | None = None
     offsets: list[float]
+    curves: list[CalibrationCurve] | None = None
     threshold: float | None = None
     thresholds: list[float] | None = None
     operating_point: str = ""
@@ -68,7 +92,11 @@ class Calibration(BaseModel):
 
     @model_validator(mode="after")
     def _one_per_output(self) -> Calibration:
-        for name, values in (("temperatures", self.temperatures), ("thresholds", self.thresholds)):
+        for name, values in (
+            ("temperatures", self.temperatures),
+            ("thresholds", self.thresholds),
+            ("curves", self.curves),
+        ):
             if values is not None and len(values) != len(self.offsets):
                 raise ValueError(f"{name} must be as many as offsets: one per output")
         if self.threshold is not None and self.thresholds is not None:
@@ -79,6 +107,11 @@ class Calibration(BaseModel):
     def divisors(self) -> float | list[float]:
         """What logits are divided by: one number for all outputs, or one per output."""
         return self.temperature if self.temperatures is None else self.temperatures
+
+    @property
+    def knots(self) -> list[tuple[list[float], list[float]]] | None:
+        """The curves as `measure.probabilities` takes them."""
+        return None if self.curves is None else [(curve.at, curve.to) for curve in self.curves]
 
 
 @dataclass(frozen=True)

@@ -59,6 +59,9 @@ def _once(value: list[Removal]) -> list[Removal]:
 Removals = Annotated[list[Removal], BeforeValidator(_listed), AfterValidator(_once)]
 
 
+CalibrationMethod = Literal["temperature", "platt", "isotonic"]
+
+
 class Augmentation(_Strict):
     """What is varied in training. Degrees; fractions of the size; standard deviation in units of the [0, 1] range."""
 
@@ -214,6 +217,7 @@ class Plan(_Strict):
     batch_norm: Decision[Literal["frozen", "trained"]]
     weight_decay: Decision[float]
     flip_at_test: Decision[bool] = Decision(value=False, reason="an image is judged as it is")
+    calibration: Decision[CalibrationMethod] = Decision(value="temperature", reason="one number per output")
     operating_point: Decision[str]
     limits: Decision[Limits] = Decision(value=Limits(), reason="what the machine has")
     seed: Decision[int]

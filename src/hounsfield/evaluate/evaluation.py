@@ -87,6 +87,8 @@ class Evaluation:
         How the sets of labels and the confidence did, of one label per case.
     counts:
         Of a binary task: threshold 0, 0.01, … 1 → [found, missed, false alarms, cleared] cases, for a reader who moves it.
+    raw:
+        Measure → Estimate of a binary task's probabilities as they were before the calibration; empty where there was none.
     resampled, patient_keys:
         What the bootstrap drew ("measure", and "measure:place of the class") and whose cases these are; used by `compare`,
         never stored.
@@ -120,6 +122,7 @@ class Evaluation:
     hidden_groups: dict[str, int] = field(default_factory=dict)
     points: list[AtPoint] = field(default_factory=list)
     counts: list[list[int]] = field(default_factory=list)
+    raw: dict[str, Estimate] = field(default_factory=dict)
     doubt: Doubt | None = None
     resampled: dict[str, NDArray[np.float64]] = field(default_factory=dict, repr=False, compare=False)
     patient_keys: frozenset[str] = field(default=frozenset(), repr=False, compare=False)
@@ -140,6 +143,7 @@ class Evaluation:
         content["per_class"] = {
             label: {name: value.to_dict() for name, value in row.items()} for label, row in self.per_class.items()
         }
+        content["raw"] = {name: value.to_dict() for name, value in self.raw.items()}
         content["subgroups"] = [item.to_dict() for item in self.subgroups]
         content["doubt"] = self.doubt.to_dict() if self.doubt is not None else None
         content["points"] = [item.to_dict() for item in self.points]
@@ -168,6 +172,7 @@ class Evaluation:
             label: {name: Estimate.from_dict(item) for name, item in row.items()}
             for label, row in content["per_class"].items()
         }
+        values["raw"] = {name: Estimate.from_dict(item) for name, item in content.get("raw", {}).items()}
         values["subgroups"] = [Subgroup.from_dict(item) for item in content["subgroups"]]
         values["points"] = [AtPoint.from_dict(item) for item in content.get("points", [])]
         values["doubt"] = Doubt.from_dict(content["doubt"]) if content.get("doubt") else None

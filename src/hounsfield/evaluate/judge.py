@@ -16,6 +16,7 @@ from hounsfield.evaluate.doubt import doubt
 from hounsfield.evaluate.evaluation import Evaluation
 from hounsfield.evaluate.judgement import Judgement
 from hounsfield.evaluate.operating import operating_points
+from hounsfield.evaluate.raw import before_calibration
 from hounsfield.evaluate.several import judge_several
 from hounsfield.evaluate.subgroups import subgroups
 
@@ -89,6 +90,7 @@ def evaluate(
         not_judged=found.not_judged,
         points=operating_points(judged, owners, prevalences=prevalences) if binary else [],
         counts=_counts(judged) if binary else [],
+        raw=before_calibration(judged, owners),
         doubt=None if task.multi_label else doubt(judged, decisions_of(judged)[0], owners),
         resampled=found.resampled,
         patient_keys=frozenset(owners.tolist()),

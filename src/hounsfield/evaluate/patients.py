@@ -10,6 +10,7 @@ from hounsfield.core import Predictions
 from hounsfield.core.predictions import FIXED
 from hounsfield.errors import PredictionsError
 from hounsfield.evaluate.subgroups import EXTRA
+from hounsfield.measure import NEAREST
 
 How = Literal["mean", "max"]
 
@@ -17,8 +18,8 @@ How = Literal["mean", "max"]
 def by_patient(predictions: Predictions, how: How = "mean") -> Predictions:
     """Return predictions of one row per patient.
 
-    A patient's probability is the mean, or the largest, of those of the cases. Of two classes a patient is positive if a case
-    is, and not known where no case is positive and one is not known; of several labels per case likewise, each by itself. With
+    A patient's probability is the mean, or the largest, of those of the cases, and its logit is the log odds of that. Of two
+    classes a patient is positive if a case is, and not known where no case is positive and one is not known; of several labels per case likewise, each by itself. With
     more than two classes all cases of a patient must have one label; "max" is not defined there. Decisions are taken anew, at
     the threshold that the predictions carry (0.5 where they carry none), or by the most probable class.
 
@@ -43,7 +44,7 @@ def by_patient(predictions: Predictions, how: How = "mean") -> Predictions:
     grouped = predictions.table.with_columns(owner).group_by("owner", maintain_order=True)
     if exclusive:
         _one_label_each(predictions.table.with_columns(owner))
-    numbers = [f"{kind}:{name}" for name in task.outputs for kind in ("logit", "probability")]
+    numbers = [f"probability:{name}" for name in task.outputs]
     groups = [name for name in predictions.table.columns if name.startswith(EXTRA)]
     shared = [*(name for name in FIXED if name not in ("case", "truth", "decision")), *groups]
     pooled = [pl.col(name).mean() if how == "mean" else pl.col(name).max() for name in numbers]
@@ -54,10 +55,17 @@ def by_patient(predictions: Predictions, how: How = "mean") -> Predictions:
         [pl.lit(None, dtype=pl.Int64).alias(f"decision:{name}") for name in task.labels] if task.multi_label else []
     )
     table = table.with_columns(pl.lit(None, dtype=pl.String).alias("decision"), *decisions)
+    table = table.with_columns(_logit(name, exclusive=exclusive) for name in task.outputs)
     points = {rule: cut for rule, cut in task.points.items() if cut is not None}
     called = [(pl.col(f"probability:{task.positive}") >= cut).alias(f"called:{rule}") for rule, cut in points.items()]
     table = table.with_columns(called).select(*FIXED, pl.exclude(list(FIXED)))
     return Predictions(table, task.model_copy(update={"points": points, "coverage": None}))
+
+
+def _logit(name: str, *, exclusive: bool) -> pl.Expr:
+    """The log odds of a patient's probability; of exclusive classes its logarithm, whose softmax it is."""
+    value = pl.col(f"probability:{name}").clip(NEAREST, 1 - NEAREST)
+    return (value.log() if exclusive else (value / (1 - value)).log()).alias(f"logit:{name}")
 
 
 def _truths(predictions: Predictions) -> list[pl.Expr]:

@@ -14,9 +14,9 @@ from scipy.stats import chi2_contingency, ks_2samp
 from hounsfield.core import Predictions
 from hounsfield.errors import PredictionsError
 from hounsfield.evaluate.judge import owners_of
+from hounsfield.evaluate.raw import mean_loss
 from hounsfield.evaluate.subgroups import COVARIATES
-from hounsfield.measure import Estimate, average, holm, p_value, share
-from hounsfield.measure.recalibration import NEAREST, recalibration
+from hounsfield.measure import NEAREST, Estimate, holm, p_value, recalibration, share
 
 IMAGES = {
     "image:distance": "distance from the training images (1 is the limit)",
@@ -187,11 +187,10 @@ def _recalibrated(home: Predictions, away: Predictions) -> Recalibrated | None:
         "intercept": _crossed(truth, before, owner, slope=False),
         "intercept and slope": _crossed(truth, before, owner, slope=True),
     }
-    _, number = np.unique(owner, return_inverse=True)
     briers, losses = {}, {}
     for name, values in bent.items():
-        briers[name] = _mean((values - truth) ** 2, number)
-        losses[name] = _mean(-np.log(np.where(truth == 1, values, 1 - values)), number)
+        briers[name] = mean_loss((values - truth) ** 2, owner)
+        losses[name] = mean_loss(-np.log(np.where(truth == 1, values, 1 - values)), owner)
     return Recalibrated(briers, losses)
 
 
@@ -215,13 +214,6 @@ def _crossed(
                 expit(logit(np.clip(scaled[inside], NEAREST, 1 - NEAREST)) + level), NEAREST, 1 - NEAREST
             )
     return found
-
-
-def _mean(values: NDArray[np.float64], owner: NDArray[np.int64]) -> Estimate:
-    found = average(values, owner)
-    if found is None:
-        return Estimate(float(values.mean()), None, None, "none", len(values), note="no loss, or one patient")
-    return Estimate(float(values.mean()), *found, len(values))
 
 
 def _causes(

@@ -13,6 +13,7 @@ from hounsfield.measure.bootstrap import (
     span,
     wilson,
 )
+from hounsfield.measure.calibrating import fit_isotonic, fit_platt, fit_temperature
 from hounsfield.measure.clustered import AreaParts, ClusteredArea, area_parts, clustered_area, clustered_auc
 from hounsfield.measure.conformal import expected_coverage, floors, rejection, sets
 from hounsfield.measure.curves import Curve, Reliability, precision_recall_curve, reliability_curve, roc_curve
@@ -20,9 +21,9 @@ from hounsfield.measure.intervals import average, share
 from hounsfield.measure.measures import BAND_RATES, BOUNDED, NAMES, Measures, measures
 from hounsfield.measure.multiple import holm, p_value
 from hounsfield.measure.paired import McNemar, mcnemar, paired_areas, paired_measures, unpaired
-from hounsfield.measure.probability import fit_temperature, probabilities
+from hounsfield.measure.probability import Knots, probabilities
 from hounsfield.measure.ranking import auc, auc_error, average_precision
-from hounsfield.measure.recalibration import recalibration
+from hounsfield.measure.recalibration import NEAREST, recalibration
 from hounsfield.measure.several import SeveralMeasures, mean, several_measures
 from hounsfield.measure.threshold import parse_rule, threshold
 
@@ -30,10 +31,12 @@ __all__ = [
     "BAND_RATES",
     "BOUNDED",
     "NAMES",
+    "NEAREST",
     "AreaParts",
     "ClusteredArea",
     "Curve",
     "Estimate",
+    "Knots",
     "McNemar",
     "Measures",
     "Reliability",
@@ -49,6 +52,8 @@ __all__ = [
     "difference",
     "exact",
     "expected_coverage",
+    "fit_isotonic",
+    "fit_platt",
     "fit_temperature",
     "floors",
     "holm",

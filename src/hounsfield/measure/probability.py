@@ -1,20 +1,26 @@
-"""From logits to probabilities, and the one number, a temperature, that makes them honest."""
+"""From logits to probabilities."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from scipy.optimize import minimize_scalar
-from scipy.special import expit, log_expit, log_softmax, softmax
+from scipy.special import expit, log_softmax, softmax
 
-LOWEST, HIGHEST = 0.05, 20.0
-FEWEST_CASES = 10
+# Knots of a piecewise linear curve: where they are, rising, and what it gives there.
+Knots = tuple[Sequence[float], Sequence[float]]
 
 
 def probabilities(
-    logits: ArrayLike, *, multi_label: bool, temperature: ArrayLike = 1.0, offsets: ArrayLike | None = None
+    logits: ArrayLike,
+    *,
+    multi_label: bool,
+    temperature: ArrayLike = 1.0,
+    offsets: ArrayLike | None = None,
+    curves: Sequence[Knots] | None = None,
 ) -> NDArray[np.float64]:
-    """Return link(logits / temperature + offsets).
+    """Return link(curve(logits / temperature + offsets)).
 
     Parameters
     ----------
@@ -29,6 +35,9 @@ def probabilities(
         sigmoid. One number, or (outputs,) where outputs are independent.
     offsets:
         (outputs,), added after the division; they undo the class weights of the loss.
+    curves:
+        One per output, from log odds to log odds; of exclusive classes from log probability to log probability, and the softmax
+        makes their sum 1 again. Constant beyond the outermost knots. None: as they are.
 
     Returns
     -------
@@ -37,52 +46,29 @@ def probabilities(
     exclusive = np.ndim(logits) == 2 and np.shape(logits)[1] > 1 and not multi_label
     if exclusive and np.ndim(temperature):
         raise ValueError("exclusive classes have one temperature in common")
-    scaled = _scaled(logits, temperature, offsets)
-    return softmax(scaled, axis=1) if exclusive else expit(scaled)
+    values = scaled(logits, temperature, offsets)
+    if curves is not None:
+        values = np.column_stack(
+            [
+                np.interp(column, *knots)
+                for column, knots in zip(before_curves(values, exclusive).T, curves, strict=True)
+            ]
+        )
+    return softmax(values, axis=1) if exclusive else expit(values)
 
 
-def fit_temperature(logits: ArrayLike, truth: ArrayLike, *, offsets: ArrayLike | None = None) -> float:
-    """Return the temperature in [0.05, 20] with the least negative log-likelihood (Guo et al., ICML 2017).
-
-    Parameters
-    ----------
-    logits:
-        (n, outputs), of cases that were not used to fit the weights.
-    truth:
-        (n,), class index; 0 or 1 in a binary task.
-    offsets:
-        As in `probabilities`.
-
-    With fewer than 10 cases, or with one class only, there is nothing to fit and the answer is 1.0. Where the
-    classes are perfectly separated the likelihood has no maximum and the answer is the lower limit, 0.05: the caller
-    may want to say so.
-    """
-    values, index = np.asarray(logits, dtype=np.float64), np.asarray(truth, dtype=np.int64)
-    if len(index) < FEWEST_CASES or len(np.unique(index)) < 2:
-        return 1.0
-
-    def loss(log_temperature: float) -> float:
-        return _negative_log_likelihood(_scaled(values, float(np.exp(log_temperature)), offsets), index)
-
-    # The loss is convex in 1/T, hence it has one valley in log T and a bounded scalar search cannot miss it.
-    found = minimize_scalar(loss, bounds=(np.log(LOWEST), np.log(HIGHEST)), method="bounded", options={"xatol": 1e-6})
-    best = min((float(found.x), np.log(LOWEST), np.log(HIGHEST)), key=loss)
-    return float(np.exp(best))
+def before_curves(values: NDArray[np.float64], exclusive: bool) -> NDArray[np.float64]:
+    """Return what curves begin from: log odds as they are, or log probabilities of exclusive classes."""
+    return np.asarray(log_softmax(values, axis=1), dtype=np.float64) if exclusive else values
 
 
-def _scaled(logits: ArrayLike, temperature: ArrayLike, offsets: ArrayLike | None) -> NDArray[np.float64]:
+def scaled(logits: ArrayLike, temperature: ArrayLike, offsets: ArrayLike | None) -> NDArray[np.float64]:
+    """Return logits / temperature + offsets, (n, outputs)."""
     values = np.asarray(logits, dtype=np.float64)
     if values.ndim != 2:
         raise ValueError(f"logits have the shape (n, outputs), not {values.shape}")
     divisors = np.asarray(temperature, dtype=np.float64)
     if not (divisors > 0).all():
         raise ValueError("a temperature is greater than 0")
-    scaled: NDArray[np.float64] = values / divisors
-    return scaled if offsets is None else scaled + np.asarray(offsets, dtype=np.float64)
-
-
-def _negative_log_likelihood(scaled: NDArray[np.float64], truth: NDArray[np.int64]) -> float:
-    if scaled.shape[1] == 1:
-        signed = np.where(truth == 1, scaled[:, 0], -scaled[:, 0])
-        return float(-log_expit(signed).mean())
-    return float(-log_softmax(scaled, axis=1)[np.arange(len(truth)), truth].mean())
+    found: NDArray[np.float64] = values / divisors
+    return found if offsets is None else found + np.asarray(offsets, dtype=np.float64)

@@ -204,7 +204,10 @@ def train_stage(run: RunFolder, machine: Machine, *, anew: bool = False) -> Bund
     warmth = [calibration.temperature] if calibration.temperatures is None else calibration.temperatures
     told = ", ".join(f"{value:.2f}" for value in warmth)
     note = f"; {calibration.note}" if calibration.note else ""
-    reporter.say(f"  temperature {told}{cut}, fitted on {calibration.fitted_on} ({calibration.cases} cases){note}")
+    name = {"platt": "platt, ", "isotonic": "isotonic, "}.get(calibration.method, "")
+    reporter.say(
+        f"  {name}temperature {told}{cut}, fitted on {calibration.fitted_on} ({calibration.cases} cases){note}"
+    )
     return result.bundle
 
 

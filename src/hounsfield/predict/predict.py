@@ -192,7 +192,13 @@ def _common(cuts: Sequence[float | None]) -> float | None:
 def calibrated(logits: np.ndarray, plan: Plan, calibration: Calibration) -> np.ndarray:
     """Return the probabilities (cases, outputs) of logits (cases, outputs), by the link of the plan's task."""
     several = plan.task.value == "multilabel"
-    return probabilities(logits, multi_label=several, temperature=calibration.divisors, offsets=calibration.offsets)
+    return probabilities(
+        logits,
+        multi_label=several,
+        temperature=calibration.divisors,
+        offsets=calibration.offsets,
+        curves=calibration.knots,
+    )
 
 
 def decide(probability: np.ndarray, labels: Sequence[str], threshold: float | None) -> str:

@@ -113,6 +113,7 @@ def _part(name: str, evaluation: Evaluation) -> dict[str, Any]:
         "classes": [] if evaluation.multi_label else tables.class_rows(evaluation),
         "labels": tables.label_rows(evaluation) if evaluation.multi_label else [],
         "confusion": [] if evaluation.multi_label else tables.confusion_rows(evaluation),
+        "calibrated": tables.calibration_rows(evaluation),
         "subgroups": tables.subgroup_rows(evaluation),
         "hidden_groups": tables.hidden_groups(evaluation),
         "forest": figures.forest(key, evaluation),

@@ -62,6 +62,14 @@ def interval(estimate: Estimate) -> str:
     return span(estimate.low, estimate.high)
 
 
+def calibration_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
+    """One row per measure of probabilities: before the calibration, and after it."""
+    return [
+        {"name": name, "title": TITLES[name], "before": item, "after": evaluation.estimates[name]}
+        for name, item in evaluation.raw.items()
+    ]
+
+
 def class_rows(evaluation: Evaluation) -> list[dict[str, Any]]:
     """One row per class of a task with several: how often, and its main measures in words."""
     shown = ("auc", "sensitivity", "specificity", "ppv", "f1")

@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from hounsfield.core.bundle import Calibration, OperatingPoint
+from hounsfield.core.bundle import Calibration, CalibrationCurve, OperatingPoint
 from hounsfield.core.plan import Plan
-from hounsfield.measure import fit_temperature, floors, parse_rule, probabilities, threshold
+from hounsfield.measure import (
+    Knots,
+    fit_isotonic,
+    fit_platt,
+    fit_temperature,
+    floors,
+    parse_rule,
+    probabilities,
+    threshold,
+)
 from hounsfield.train.losses import offsets_of
 
 FEW = 30
@@ -18,12 +28,30 @@ COVERAGE = 0.9
 RULES = ("youden", "sensitivity>=0.95", "specificity>=0.95", "cost=5")
 # Below this the fit has run to the end of its range, which only separable cases make it do.
 SHARPEST = 0.06
+# A curve of fewer cases follows their noise: of each output, with its label and without.
+ENOUGH_FOR_A_CURVE = 50
+# What changes nothing, for a label without a curve beside one that has one; log odds beyond are 0 or 1 in single precision.
+STRAIGHT = ((-100.0, 100.0), (-100.0, 100.0))
+
+
+@dataclass(frozen=True)
+class _Link:
+    """What turns logits of some outputs into probabilities."""
+
+    temperature: float
+    offsets: list[float]
+    knots: Sequence[Knots] | None = None
+
+    def probabilities(self, logits: np.ndarray, *, multi_label: bool) -> np.ndarray:
+        return probabilities(
+            logits, multi_label=multi_label, temperature=self.temperature, offsets=self.offsets, curves=self.knots
+        )
 
 
 def calibrate(
     plan: Plan, logits: np.ndarray, truth: np.ndarray, weights: Mapping[str, float], fitted_on: str
 ) -> Calibration:
-    """Fit temperatures and thresholds.
+    """Fit what the plan's `calibration` says, and thresholds.
 
     Parameters
     ----------
@@ -42,9 +70,9 @@ def calibrate(
     if truth.ndim == 2:
         return _of_findings(plan, logits, truth, offsets_of(weights, labels, multi_label=True), told, notes)
     offsets = offsets_of(weights, labels)
-    temperature = _temperature(logits, truth, offsets, "", notes)
+    link = _link(plan, logits, truth, offsets, "", notes)
     cut, rule, points = None, "the most probable class", []
-    values = probabilities(logits, multi_label=False, temperature=temperature, offsets=offsets)
+    values = link.probabilities(logits, multi_label=False)
     if plan.task.value == "binary":
         cut, rule = _threshold(plan, truth, values[:, 0], "", notes)
         points = _points(truth, values[:, 0], rule, cut)
@@ -55,7 +83,8 @@ def calibrate(
             f"too few calibration cases of {', '.join(few)} to rule it out with {COVERAGE:.0%} certainty: every set holds it"
         )
     return Calibration(
-        temperature=temperature, offsets=offsets, threshold=cut, operating_point=rule, points=points, floors=lowest, coverage=COVERAGE,
+        method=plan.calibration.value, temperature=link.temperature, offsets=link.offsets, curves=_curves(link.knots),
+        threshold=cut, operating_point=rule, points=points, floors=lowest, coverage=COVERAGE,
         note="; ".join(notes), **told,
     )  # fmt: skip
 
@@ -73,18 +102,44 @@ def _of_findings(
     plan: Plan, logits: np.ndarray, truth: np.ndarray, offsets: list[float], told: dict[str, Any], notes: list[str]
 ) -> Calibration:
     """Fit each finding by itself, on the cases in which it is known."""
-    temperatures, thresholds = [], []
+    links, thresholds = [], []
     for place, label in enumerate(plan.labels.value):
         known = ~np.isnan(truth[:, place])
         mine, states = logits[known, place : place + 1], truth[known, place].astype(np.int64)
-        temperature = _temperature(mine, states, offsets[place : place + 1], f"{label}: ", notes)
-        values = probabilities(mine, multi_label=True, temperature=temperature, offsets=offsets[place : place + 1])
-        temperatures.append(temperature)
+        link = _link(plan, mine, states, offsets[place : place + 1], f"{label}: ", notes)
+        values = link.probabilities(mine, multi_label=True)
+        links.append(link)
         thresholds.append(_threshold(plan, states, values[:, 0], f"{label}: ", notes)[0])
+    knots = [link.knots[0] if link.knots else STRAIGHT for link in links]
     return Calibration(
-        temperature=1.0, temperatures=temperatures, offsets=offsets, thresholds=thresholds,
+        method=plan.calibration.value, temperature=1.0, temperatures=[link.temperature for link in links],
+        offsets=[link.offsets[0] for link in links], thresholds=thresholds,
+        curves=_curves(knots if any(link.knots for link in links) else None),
         operating_point=plan.operating_point.value, note="; ".join(notes), **told,
     )  # fmt: skip
+
+
+def _link(plan: Plan, logits: np.ndarray, truth: np.ndarray, offsets: list[float], of: str, notes: list[str]) -> _Link:
+    method = plan.calibration.value
+    if method == "platt":
+        temperature, moved = fit_platt(logits, truth, offsets=offsets)
+        return _Link(temperature, moved)
+    temperature = _temperature(logits, truth, offsets, of, notes)
+    if method == "temperature":
+        return _Link(temperature, offsets)
+    counts = np.bincount(truth, minlength=max(2, logits.shape[1]))
+    fewest = min(int(min(count, len(truth) - count)) for count in counts)
+    if fewest < ENOUGH_FOR_A_CURVE:
+        notes.append(
+            f"{of}only {fewest} calibration cases with or without a label, and an isotonic curve needs {ENOUGH_FOR_A_CURVE}: "
+            "it stays with a temperature"
+        )
+        return _Link(temperature, offsets)
+    return _Link(temperature, offsets, fit_isotonic(logits, truth, temperature=temperature, offsets=offsets))
+
+
+def _curves(knots: Sequence[Knots] | None) -> list[CalibrationCurve] | None:
+    return None if knots is None else [CalibrationCurve(at=list(at), to=list(to)) for at, to in knots]
 
 
 def _temperature(logits: np.ndarray, truth: np.ndarray, offsets: list[float], of: str, notes: list[str]) -> float:

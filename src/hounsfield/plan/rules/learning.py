@@ -23,6 +23,10 @@ CUSTOMARY = {
     "deterministic": (False, "the fastest algorithms; on a CPU they give the same numbers each time anyway"),
     "cache_precision": ("half", "half the room, and far finer than what the noise of augmentation changes"),
     "weight_decay": (0.05, "customary for fine-tuning with AdamW"),
+    "calibration": (
+        "temperature",
+        "one number keeps the order of cases and needs few of them; platt and isotonic fit more and need hundreds",
+    ),
     "operating_point": ("youden", "sensitivity and specificity weigh the same; or sensitivity>=0.95"),
     "seed": (0, "any number; the same number gives the same run"),
 }

@@ -85,7 +85,9 @@ def test_the_page_loads_nothing(run: Path) -> None:
     assert "http://" not in text and "https://" not in text and "@import" not in text
     assert not re.findall(r"url\((?!#)", text)
     assert page.loads and all(source.startswith("data:image/png;base64,") for source in page.loads)
-    assert all(link.startswith("#") and link[1:] in page.ids for link in page.links)
+    inside = [link for link in page.links if link.startswith("#")]
+    assert all(link[1:] in page.ids for link in inside)
+    assert all((run / "report" / link).is_file() for link in page.links if link not in inside)
     assert page.scripts == 1 and not re.search(r"fetch|XMLHttpRequest|eval\(|import\(|localStorage|cookie", text)
 
 
@@ -124,6 +126,38 @@ def test_headline_numbers_are_those_of_the_json_and_the_csv(run: Path) -> None:
         assert row["value"] == pytest.approx(estimate["value"]) and row["low"] == pytest.approx(estimate["low"])
     assert f"{main['patients']} patients" in head
     assert Evaluation.from_dict(main).cases == main["cases"]
+
+
+@pytest.mark.parametrize("kind", ["binary", "several"])
+def test_every_table_is_there_as_csv_with_full_numbers(run: Path, tmp_path: Path, kind: str) -> None:
+    if kind == "several":
+        run = several_folder(tmp_path)
+        write_report(run, resamples=100)
+    tables = re.findall(r'aria-label="([^"]+), as CSV"', text_of(run))
+    assert len(tables) == text_of(run).count('class="scroll"') > 8
+    sheets = {path.name: pl.read_csv(path, infer_schema_length=None) for path in (run / "report").glob("*.csv")}
+    used = {link for link in Page(text_of(run)).links if link.endswith(".csv")}
+    assert used <= set(sheets) and all(sheets[name].height for name in used)
+    evaluations = record_of(run)["evaluations"]
+    groups = sheets["groups.csv"].filter(pl.col("part") == "test")
+    stored = evaluations["test"]["subgroups"]
+    assert groups.height == 3 * len(stored) > 0
+    first = groups.row(0, named=True)
+    assert (
+        first["value"] == pytest.approx(stored[0]["estimates"]["auc"]["value"])
+        and first["n"] == stored[0]["estimates"]["auc"]["n"]
+    )
+    if kind == "binary":
+        drop = record_of(run)["drops"][0]
+        gap = (
+            sheets["centres.csv"]
+            .filter((pl.col("measure") == "auc") & (pl.col("side") == "difference"))
+            .row(0, named=True)
+        )
+        assert gap["low"] == pytest.approx(drop["changes"]["auc"]["difference"]["low"])
+        assert sheets["sets.csv"].filter(pl.col("part") == "test")["value"][0] == pytest.approx(
+            evaluations["test"]["doubt"]["coverage"][""]["value"]
+        )
 
 
 def test_every_part_is_there(run: Path) -> None:

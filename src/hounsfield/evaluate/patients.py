@@ -18,10 +18,11 @@ How = Literal["mean", "max"]
 def by_patient(predictions: Predictions, how: How = "mean") -> Predictions:
     """Return predictions of one row per patient.
 
-    A patient's probability is the mean, or the largest, of those of the cases, and its logit is the log odds of that. Of two
-    classes a patient is positive if a case is, and not known where no case is positive and one is not known; of several labels per case likewise, each by itself. With
-    more than two classes all cases of a patient must have one label; "max" is not defined there. Decisions are taken anew, at
-    the threshold that the predictions carry (0.5 where they carry none), or by the most probable class.
+    A patient's probability is the mean, or the largest, of those of the cases, and its logit is the log odds of
+    that. Of two classes a patient is positive if a case is, and not known where no case is positive and one is not
+    known; of several labels per case likewise, each by itself. With more than two classes all cases of a patient
+    must have one label; "max" is not defined there. Decisions are taken anew, at the threshold that the predictions
+    carry (0.5 where they carry none), or by the most probable class.
 
     So are the calls of other rules; a rule whose threshold differs from fold to fold is dropped, and
     so are sets, whose certainty is that of cases.

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from hounsfield.evaluate import TITLES, Drop, Evaluation, Shift
+from hounsfield.evaluate import TITLES
 from hounsfield.report import notes
 from hounsfield.report.gather import Found
+from hounsfield.report.results import Results
 from hounsfield.report.tables import cohort_table, hidden_groups
 from hounsfield.report.words import COVARIATES, decision_title, decision_value, operating_point, part_title, scrub
 
@@ -24,11 +25,9 @@ _SHOWN = (
 _TOLD = ("backbone", "frozen", "dimension", "size", "loss", "augmentation", "epochs", "members")
 
 
-def card(
-    found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Drop], shifts: Mapping[str, Shift], main: str | None
-) -> str:
+def card(results: Results) -> str:
     """Return the model card as Markdown. It names no patient, path or date."""
-    best = judged[main] if main else None
+    found, best = results.found, results.best
     cohort = cohort_table(found.cohort)
     parts = [
         ["# Model card", notes.verdict(found, best, cohort["modalities"])],
@@ -39,14 +38,14 @@ def card(
             f"{OPEN}: uses that are out of scope.",
         ],
         _data(found, cohort),
-        _quality(found, judged),
-        _elsewhere(drops, shifts),
+        _quality(results),
+        _elsewhere(results),
         [
             "## Ethical considerations",
             f"{OPEN}: harm that a missed case and a false alarm do, and to whom.",
             f"{OPEN}: approval, consent and the terms under which the images were used.",
             "## Caveats",
-            *[f"- {_line(text)}" for text in notes.cautions(found, judged, drops, main)],
+            *[f"- {_line(text)}" for text in notes.cautions(results)],
             "- For research. It must not be used to diagnose or to treat: nobody has shown that it is safe to.",
         ],
     ]
@@ -85,11 +84,11 @@ def _data(found: Found, cohort: Mapping[str, object]) -> list[str]:
     ]
 
 
-def _quality(found: Found, judged: Mapping[str, Evaluation]) -> list[str]:
+def _quality(results: Results) -> list[str]:
     lines = ["## How good it is"]
-    if not judged:
+    if not results.judged:
         return [*lines, "Not judged yet."]
-    for name, one in judged.items():
+    for name, one in results.judged.items():
         table = [
             f"| {TITLES[key]} | {one.estimates[key]} | {one.estimates[key].method} |"
             for key in _SHOWN
@@ -120,11 +119,12 @@ def _quality(found: Found, judged: Mapping[str, Evaluation]) -> list[str]:
     return lines
 
 
-def _elsewhere(drops: Sequence[Drop], shifts: Mapping[str, Shift]) -> list[str]:
+def _elsewhere(results: Results) -> list[str]:
+    shifts = results.shifts
     lines = ["## At other centres"]
-    if not drops:
+    if not results.drops:
         return [*lines, "Not tried at another centre: how it does elsewhere is not known."]
-    for drop in drops:
+    for drop in results.drops:
         lines.append(f"- {_line(drop.sentence)}")
         lines += [f"  - {_line(text)}" for text in (shifts[drop.away].causes if drop.away in shifts else [])]
     return lines

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
-from hounsfield.evaluate import Drop, Evaluation, centre
+from hounsfield.evaluate import Evaluation, centre
 from hounsfield.report.gather import Found
+from hounsfield.report.results import Results
 from hounsfield.report.words import counted, operating_point, scrub
 
 _PACKAGES = (
@@ -79,8 +80,9 @@ def operating_sentence(found: Found, evaluation: Evaluation) -> str:
     return text + ", and then frozen."
 
 
-def cautions(found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Drop], main: str | None) -> list[str]:
+def cautions(results: Results) -> list[str]:
     """The warnings at the top of the page, the gravest first."""
+    found, judged, drops, main = results.found, results.judged, results.drops, results.main
     texts = []
     allowed = found.cohort.about.leaks_allowed
     if allowed:
@@ -114,8 +116,9 @@ def cautions(found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Dro
     return texts
 
 
-def missing(found: Found, judged: Mapping[str, Evaluation]) -> dict[str, str]:
+def missing(results: Results) -> dict[str, str]:
     """Part of the report → why it is not there, in words."""
+    found, judged = results.found, results.judged
     absent = {
         "training": found.history is None and ("Not trained yet", "train"),
         "predictions": not found.judged and ("Not predicted yet", "predict"),

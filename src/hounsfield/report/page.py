@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hounsfield.evaluate import TITLES, Drop, Evaluation, Shift
 from hounsfield.report import figures, notes, operating, tables
 from hounsfield.report.gather import Found
 from hounsfield.report.panels import MOST_PANELS, panels
+from hounsfield.report.results import Results
 from hounsfield.report.templates import environment, source
 from hounsfield.report.words import part_title, scrub, slug
 
@@ -20,25 +20,18 @@ _REJECTION = "Accuracy of the cases that are kept, when those nearest to the oth
 _HEADLINE = ("auc", "sensitivity", "specificity")
 
 
-def render(
-    found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Drop], shifts: Mapping[str, Shift], main: str | None,
-    warnings: Sequence[str],
-) -> str:  # fmt: skip
+def render(results: Results) -> str:
     """Return the report as one HTML page that loads nothing."""
     pages = environment()
     pages.globals |= {"titles": TITLES, "interval": tables.interval, "label_titles": list(tables.LABEL_TITLES.values())}
-    moves = any(item.counts for item in judged.values())
+    moves = any(item.counts for item in results.judged.values())
     return pages.get_template("page.html").render(
-        style=source(pages, "style.css"), script=source(pages, "slider.js") if moves else None,
-        **_content(found, judged, drops, shifts, main, warnings),
-    )  # fmt: skip
+        style=source(pages, "style.css"), script=source(pages, "slider.js") if moves else None, **_content(results)
+    )
 
 
-def _content(
-    found: Found, judged: Mapping[str, Evaluation], drops: Sequence[Drop], shifts: Mapping[str, Shift], main: str | None,
-    warnings: Sequence[str],
-) -> dict[str, Any]:  # fmt: skip
-    best = judged[main] if main else None
+def _content(results: Results) -> dict[str, Any]:
+    found, judged, best = results.found, results.judged, results.best
     cohort = tables.cohort_table(found.cohort)
     return {
         "title": _title(found),
@@ -46,8 +39,8 @@ def _content(
         "main": best,
         "headline": [(TITLES[name], best.estimates[name]) for name in _HEADLINE] if best else [],
         "operating": notes.operating_sentence(found, best) if best else "",
-        "warnings": warnings,
-        "missing": notes.missing(found, judged),
+        "warnings": notes.cautions(results),
+        "missing": notes.missing(results),
         "cohort": cohort,
         "about": found.cohort.about,
         "audit": found.audit,
@@ -60,9 +53,9 @@ def _content(
         "parts": [_part(name, item) for name, item in judged.items() if not name.startswith("external-")],
         "centres": [_part(name, item) for name, item in judged.items() if name.startswith("external-")],
         "centres_figure": figures.centres(
-            {name: item for name, item in judged.items() if name == main or item.name.startswith("external-")}
+            {name: item for name, item in judged.items() if name == results.main or item.name.startswith("external-")}
         ),
-        "drops": {slug(drop.away): _drop(drop, shifts.get(drop.away)) for drop in drops},
+        "drops": {slug(drop.away): _drop(drop, results.shifts.get(drop.away)) for drop in results.drops},
         "panels": panels(found.panels, found.explain) if found.panels else [],
         "panels_left": max(0, len(found.panels or []) - MOST_PANELS),
         "parity": found.parity,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -101,7 +102,9 @@ def test_the_page_is_well_formed_and_accessible(run: Path) -> None:
     assert '<html lang="en">' in text_of(run)
 
 
-@pytest.mark.parametrize("name", ["index.html", "report.json", "measures.csv"])
+@pytest.mark.parametrize(
+    "name", ["index.html", "report.json", "measures.csv", "put_aside.csv", "reporting.csv", "reporting.md"]
+)
 def test_nothing_names_a_patient_a_path_or_a_date(run: Path, name: str) -> None:
     text = (run / "report" / name).read_text(encoding="utf-8")
     text = re.sub(r"base64,[^\"]*", "", text)  # in random letters any short name turns up
@@ -379,3 +382,41 @@ def test_the_model_card_of_a_run_that_was_not_judged_says_so(tmp_path: Path) -> 
     write_report(tmp_path, resamples=50)
     text = (tmp_path / "report" / "model_card.md").read_text(encoding="utf-8")
     assert "Not judged yet." in text and "how it does elsewhere is not known" in text
+
+
+def test_reporting_items_are_filled_where_the_run_knows_and_open_elsewhere(run: Path) -> None:
+    """All 44 items of CLAIM 2024 and the 27 (52 with parts) of TRIPOD+AI, on the page, as CSV and to be completed."""
+    rows = pl.read_csv(run / "report" / "reporting.csv", infer_schema_length=None)
+    claim, tripod = (rows.filter(pl.col("guideline") == name) for name in ("CLAIM 2024", "TRIPOD+AI"))
+    assert claim["number"].to_list() == [str(number) for number in range(1, 45)]
+    assert tripod.height == 52 and {int(str(x).rstrip("abcdefg")) for x in tripod["number"]} == set(range(1, 28))
+    assert set(rows["status"]) == {"answered", "partly", "open"}
+    told = {str(row["number"]): row for row in claim.iter_rows(named=True)}
+    for number in ("15", "18", "34", "44"):  # nobody but a person can know these
+        assert told[number]["status"] == "open" and not told[number]["answer"] and told[number]["open"]
+    main = record_of(run)["evaluations"]["test"]
+    assert f"{main['cases']} cases of {main['patients']} patients" in told["32"]["answer"]
+    assert record_of(run)["drops"][0]["sentence"] in told["33"]["answer"]
+    assert f"{main['confusion'][1][0]} malignant called benign" in told["39"]["answer"]
+    assert "cross-entropy" in told["25"]["answer"] and "/home/someone" not in told["24"]["answer"]
+    text, page = (run / "report" / "reporting.md").read_text(), text_of(run)
+    assert text.count("**OPEN**: ") == rows["open"].is_not_null().sum() == page.count('class="open"')
+    assert text.count("- **") == 96
+
+
+def test_reporting_items_of_a_run_that_was_not_judged_stay_open(tmp_path: Path) -> None:
+    write_report(run_folder(tmp_path, BINARY, full=False))
+    rows = pl.read_csv(tmp_path / "report" / "reporting.csv", infer_schema_length=None)
+    claim = {str(row["number"]): row for row in rows.filter(pl.col("guideline") == "CLAIM 2024").iter_rows(named=True)}
+    for number in ("31", "32", "33", "37", "38", "39"):
+        assert claim[number]["status"] == "open" and claim[number]["open"]
+    assert claim["22"]["status"] == "answered"
+
+
+@pytest.mark.parametrize("folder", [lambda path: run_folder(path, MANY), several_folder])
+def test_reporting_items_are_filled_for_other_tasks(tmp_path: Path, folder: Callable[[Path], Path]) -> None:
+    write_report(folder(tmp_path), resamples=100)
+    rows = pl.read_csv(tmp_path / "report" / "reporting.csv", infer_schema_length=None)
+    assert rows.height == 96 and rows.filter(pl.col("number") == "37")["answer"][0].startswith(
+        "Held-out test part: AUC"
+    )

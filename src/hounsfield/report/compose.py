@@ -11,6 +11,7 @@ from hounsfield.report.card import card
 from hounsfield.report.gather import gather
 from hounsfield.report.notes import cautions, missing, provenance
 from hounsfield.report.page import render
+from hounsfield.report.reporting import as_markdown, guidelines
 from hounsfield.report.results import Results, judge
 from hounsfield.report.sheets import sheets
 from hounsfield.report.tables import cohort_table, quarantine_rows
@@ -22,7 +23,7 @@ SCHEMA_VERSION = 1
 def write_report(run: Path, *, resamples: int = 2000, seed: int = 0, prevalences: Sequence[float] = ()) -> Path:
     """Write the page RUN/report/index.html and what stands beside it, and return the page's path.
 
-    Beside it: report.json, model_card.md, and each table of the page as CSV.
+    Beside it: report.json, model_card.md, reporting.md (items of CLAIM and TRIPOD+AI), and each table of the page as CSV.
 
     A run folder needs a cohort and a plan; whatever else is missing is said in words. The page stands alone: it loads
     nothing, and names no patient, path or date. The private folder is not read.
@@ -36,12 +37,14 @@ def write_report(run: Path, *, resamples: int = 2000, seed: int = 0, prevalences
     folder = files.make_folder(run / "report")
     files.write_json(folder / "report.json", _record(results))
     files.write_text(folder / "model_card.md", card(results))
+    filled = guidelines(results)
+    files.write_text(folder / "reporting.md", as_markdown(filled))
     for stale in folder.glob("confusion_*.csv"):
         stale.unlink()
-    for name, text in sheets(results).items():
+    for name, text in sheets(results, filled).items():
         files.write_text(folder / name, text)
     page = folder / "index.html"
-    files.write_text(page, render(results))
+    files.write_text(page, render(results, filled))
     return page
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from hounsfield.evaluate import TITLES, Drop, Evaluation, Shift
 from hounsfield.report import figures, notes, operating, tables
 from hounsfield.report.gather import Found
 from hounsfield.report.panels import MOST_PANELS, panels
+from hounsfield.report.reporting import Guideline
 from hounsfield.report.results import Results
 from hounsfield.report.templates import environment, source
 from hounsfield.report.words import part_title, scrub, slug
@@ -20,13 +22,16 @@ _REJECTION = "Accuracy of the cases that are kept, when those nearest to the oth
 _HEADLINE = ("auc", "sensitivity", "specificity")
 
 
-def render(results: Results) -> str:
+def render(results: Results, filled: Sequence[Guideline]) -> str:
     """Return the report as one HTML page that loads nothing."""
     pages = environment()
     pages.globals |= {"titles": TITLES, "interval": tables.interval, "label_titles": list(tables.LABEL_TITLES.values())}
     moves = any(item.counts for item in results.judged.values())
     return pages.get_template("page.html").render(
-        style=source(pages, "style.css"), script=source(pages, "slider.js") if moves else None, **_content(results)
+        style=source(pages, "style.css"),
+        script=source(pages, "slider.js") if moves else None,
+        **_content(results),
+        guidelines=filled,
     )
 
 

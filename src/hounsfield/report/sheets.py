@@ -10,6 +10,7 @@ from typing import Any
 from hounsfield.evaluate import Evaluation
 from hounsfield.measure import Estimate
 from hounsfield.report.notes import provenance
+from hounsfield.report.reporting import Guideline
 from hounsfield.report.results import Results
 from hounsfield.report.tables import cohort_table, plan_rows, quarantine_rows, training_rows
 from hounsfield.report.words import scrub, slug
@@ -20,7 +21,7 @@ _CONSEQUENCES = ("found", "missed", "alarms", "cleared")
 _CELLS = ("true negative", "false positive", "false negative", "true positive")
 
 
-def sheets(results: Results) -> dict[str, str]:
+def sheets(results: Results, filled: Sequence[Guideline]) -> dict[str, str]:
     """Return file name → CSV text. A file without rows has its header alone, so that programs need not ask."""
     judged = results.judged
     return {
@@ -68,6 +69,14 @@ def sheets(results: Results) -> dict[str, str]:
             ("name", "value"), [[name, _plain(value)] for name, value in (results.found.parity or {}).items()]
         ),
         "making.csv": _sheet(("name", "value"), _flat(provenance(results.found))),
+        "reporting.csv": _sheet(
+            ("guideline", "section", "number", "asks", "status", "answer", "open"),
+            [
+                [one.name, item.section, item.number, item.asks, item.status, item.answer, item.open]
+                for one in filled
+                for item in one.items
+            ],
+        ),
         **{f"confusion_{slug(name)}.csv": _confusion(one) for name, one in judged.items()},
     }
 

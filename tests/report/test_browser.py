@@ -84,3 +84,5 @@ def test_it_prints(opened: Any, tmp_path: Path) -> None:
     assert (tmp_path / "report.pdf").stat().st_size > 20_000
     opened.emulate_media(media="print")
     assert not opened.locator(".slider").first.is_visible()
+    assert opened.locator("tbody tr").first.evaluate("row => getComputedStyle(row).display") == "table-row"
+    assert opened.locator("header.top").evaluate("top => getComputedStyle(top).breakAfter") == "page"

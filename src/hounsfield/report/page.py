@@ -7,6 +7,7 @@ from typing import Any
 
 from hounsfield.evaluate import TITLES, Drop, Evaluation, Shift
 from hounsfield.report import figures, notes, operating, tables
+from hounsfield.report.executive import executive
 from hounsfield.report.gather import Found
 from hounsfield.report.panels import MOST_PANELS, panels
 from hounsfield.report.reporting import Guideline
@@ -32,6 +33,7 @@ def render(results: Results, filled: Sequence[Guideline]) -> str:
         script=source(pages, "slider.js") if moves else None,
         **_content(results),
         guidelines=filled,
+        executive=executive(results, filled),
     )
 
 
@@ -43,6 +45,12 @@ def _content(results: Results) -> dict[str, Any]:
         "verdict": notes.verdict(found, best, cohort["modalities"]),
         "main": best,
         "headline": [(TITLES[name], best.estimates[name]) for name in _HEADLINE] if best else [],
+        "summary_figures": []
+        if best is None
+        else [
+            (figures.roc("summary", best), "ROC curve; the dot is the operating point."),
+            (figures.reliability("summary", best), "Calibration: on the dashed line probabilities are right."),
+        ],
         "operating": notes.operating_sentence(found, best) if best else "",
         "warnings": notes.cautions(results),
         "missing": notes.missing(results),

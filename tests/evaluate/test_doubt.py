@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from hounsfield.core import Predictions
+from hounsfield.core.predictions import FIXED, Task
 from hounsfield.errors import PredictionsError
 from hounsfield.evaluate import Evaluation, evaluate
 
@@ -57,3 +58,38 @@ def test_sets_without_a_column_are_refused() -> None:
     table = made(*simulated(20))
     with pytest.raises(PredictionsError, match="set"):
         Predictions(table.table, table.task.model_copy(update={"coverage": 0.9}))
+
+
+def test_several_labels_count_each_known_state() -> None:
+    generator = np.random.default_rng(2)
+    labels, cases = ["effusion", "nodule"], 300
+    truth = (generator.random((cases, 2)) < 0.4).astype(int)
+    values = 1 / (1 + np.exp(-(generator.normal(size=(cases, 2)) + 2 * truth - 1)))
+    states = np.where(generator.random((cases, 2)) < 0.1, -1, truth)
+    columns: dict[str, object] = {name: [None] * cases for name in FIXED}
+    columns |= {"case": [f"c{row}" for row in range(cases)], "patient": [f"p{row // 2}" for row in range(cases)]}
+    table = pl.DataFrame(columns, schema=FIXED)
+    for place, label in enumerate(labels):
+        known = [None if state < 0 else int(state) for state in states[:, place]]
+        table = table.with_columns(
+            pl.Series(f"truth:{label}", known, pl.Int8), pl.Series(f"decision:{label}", values[:, place] >= 0.5).cast(pl.Int8),
+            pl.Series(f"logit:{label}", values[:, place]), pl.Series(f"probability:{label}", values[:, place]),
+        )  # fmt: skip
+    may = {"set": values >= 0.3, "set_absent": values <= 0.6}
+    for name, inside in may.items():
+        held = [[label for label, is_in in zip(labels, row, strict=True) if is_in] for row in inside]
+        table = table.with_columns(pl.Series(name, held, pl.List(pl.String)))
+    task = Task(labels=labels, positive=None, multi_label=True, thresholds=[0.5, 0.5], coverage=0.9, bundle="b")
+    with pytest.raises(PredictionsError, match="set_absent"):
+        Predictions(table.drop("set_absent"), task)
+    evaluation = evaluate(Predictions(table, task), resamples=50)
+    found, known = evaluation.doubt, states >= 0
+    assert found is not None and set(found.coverage) == {"", "effusion", "no effusion", "nodule", "no nodule"}
+    held = np.where(truth == 1, may["set"], may["set_absent"])
+    assert found.coverage[""].value == pytest.approx(held[known].mean()) and found.coverage[""].n == known.sum()
+    rows = known[:, 1] & (truth[:, 1] == 0)
+    assert found.coverage["no nodule"].value == pytest.approx(held[rows, 1].mean())
+    assert found.sizes["2"] == pytest.approx((may["set"] & may["set_absent"])[known].mean())
+    right = ((values >= 0.5) == truth)[known]
+    assert found.rejection[0] == (1.0, pytest.approx(right.mean())) and found.rejection[-1][1] > right.mean()
+    assert Evaluation.from_dict(evaluation.to_dict()).doubt == found

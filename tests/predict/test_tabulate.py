@@ -88,6 +88,20 @@ def test_sets_hold_the_labels_that_cannot_be_ruled_out(tmp_path: Path) -> None:
     assert pl.read_csv(tmp_path / "p.csv")["set"].fill_null("").to_list() == ["|".join(names) for names in expected]
 
 
+def test_sets_of_findings_tell_presence_and_absence_apart(tmp_path: Path) -> None:
+    one = calibration(floors={"a": 0.3, "b": 0.9}, absent_floors={"a": 0.6, "b": 0.2}, coverage=0.8)
+    made = tabulate(rows(states=[[1, 0]] * 3), LOGITS, plan("multilabel", ["a", "b"]), one, "abc", "test")
+    values = made.probabilities
+    for name, held in (("set", values >= [0.3, 0.9]), ("set_absent", 1 - values >= [0.6, 0.2])):
+        assert made.table[name].to_list() == [
+            [x for x, inside in zip("ab", row, strict=True) if inside] for row in held
+        ]
+    made.save(tmp_path / "p.parquet")
+    assert Predictions.load(tmp_path / "p.parquet").task.coverage == 0.8
+    old = tabulate(rows(states=[[1, 0]] * 3), LOGITS, plan("multilabel", ["a", "b"]), calibration(), "abc", "test")
+    assert "set" not in old.table.columns and old.task.coverage is None  # a bundle from before there were sets
+
+
 def test_two_exclusive_classes_and_two_labels_differ() -> None:
     several = tabulate(rows(), LOGITS, plan("multilabel", ["a", "b"]), calibration(), "abc", "test")
     classes = tabulate(

@@ -114,9 +114,12 @@ def several(
             pl.Series(f"decision:{label}", probability[:, place] >= thresholds[place]).cast(pl.Int8),
         )
     )
+    for name_of, inside in (("set", probability >= 0.2), ("set_absent", probability <= 0.6)):
+        held = [[label for label, is_in in zip(labels, row, strict=True) if is_in] for row in inside]
+        table = table.with_columns(pl.Series(name_of, held, pl.List(pl.String)))
     task = Task(
         labels=labels, positive=None, multi_label=True, thresholds=thresholds, operating_point="youden", bundle=CORE,
-        name=name,
+        name=name, coverage=0.9,
     )  # fmt: skip
     return Predictions(table, task)
 

@@ -69,9 +69,10 @@ class Calibration(BaseModel):
     points:
         Of a binary task: other rules and their thresholds, fixed on the same cases, so that a reader may compare them on test
         without choosing there. The one that `operating_point` names is among them.
-    floors, coverage:
-        Of one label per case: label → the probability from which it belongs into the set of labels that cannot be ruled out,
-        which holds the true one in this share of cases (split-conformal, each label by its own cases).
+    floors, absent_floors, coverage:
+        Label → the probability from which it belongs into the set of labels that cannot be ruled out, which holds the true one
+        in this share of cases (split-conformal, each label by its own cases). With several labels per case it is that of a
+        label's presence, and `absent_floors` are those of its absence.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -85,6 +86,7 @@ class Calibration(BaseModel):
     operating_point: str = ""
     points: list[OperatingPoint] = []
     floors: dict[str, float] = {}
+    absent_floors: dict[str, float] = {}
     coverage: float = 0.9
     fitted_on: str
     cases: int

@@ -43,7 +43,8 @@ class Task(BaseModel):
         Rules for the decision of a binary task and their thresholds, fixed before these cases were seen; None where it differs
         from fold to fold. What each rule says of a case is in the column `called:<rule>`.
     coverage:
-        In which share of cases the sets in the column `set` are meant to hold the true label; None where there are none.
+        In which share of cases the sets in the column `set` are meant to hold the true label (with several labels per case the
+        true state of each); None where there are none.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -88,7 +89,8 @@ class Predictions:
     `image:<name>` may be there, what images are like: brightness and contrast of conditioned values, distance from the training
     images as a share of the limit, spacing in mm. They serve to tell what differs between two sets of cases.
 
-    `set` may be there: the labels that cannot be ruled out, perhaps none, perhaps all.
+    `set` may be there: the labels that cannot be ruled out, perhaps none, perhaps all. With several labels per case it has the
+    labels whose presence cannot be ruled out, and `set_absent` those whose absence cannot.
 
     `slice_weights` may be there too: how much each slice of a case counted, in stack order; their sum is 1.
     """
@@ -100,7 +102,8 @@ class Predictions:
         kinds = ("truth", "logit", "probability", "decision") if self.task.multi_label else ("logit", "probability")
         wanted = list(FIXED) + [f"{kind}:{name}" for name in self.task.outputs for kind in kinds]
         wanted += [f"called:{rule}" for rule in self.task.points]
-        wanted += ["set"] if self.task.coverage is not None else []
+        if self.task.coverage is not None:
+            wanted += ["set", "set_absent"] if self.task.multi_label else ["set"]
         missing = [name for name in wanted if name not in self.table.columns]
         if missing:
             raise PredictionsError(f"columns are missing: {', '.join(missing)}")

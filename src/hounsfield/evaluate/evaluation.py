@@ -84,7 +84,7 @@ class Evaluation:
     points:
         What each rule for the decision of a binary task gave, the chosen one first.
     doubt:
-        How the sets of labels and the confidence did, of one label per case.
+        How the sets of labels and the confidence did.
     counts:
         Of a binary task: threshold 0, 0.01, … 1 → [found, missed, false alarms, cleared] cases, for a reader who moves it.
     raw:

@@ -12,12 +12,12 @@ from hounsfield.core import Predictions
 from hounsfield.errors import PredictionsError, UsageError
 from hounsfield.evaluate.caution import cautions
 from hounsfield.evaluate.classes import decisions_of, judge_classes, positive_last
-from hounsfield.evaluate.doubt import doubt
+from hounsfield.evaluate.doubt import Doubt, doubt, doubt_of_findings
 from hounsfield.evaluate.evaluation import Evaluation
 from hounsfield.evaluate.judgement import Judgement
 from hounsfield.evaluate.operating import operating_points
 from hounsfield.evaluate.raw import before_calibration
-from hounsfield.evaluate.several import judge_several
+from hounsfield.evaluate.several import judge_several, states_of
 from hounsfield.evaluate.subgroups import subgroups
 
 STEPS = 100
@@ -91,12 +91,18 @@ def evaluate(
         points=operating_points(judged, owners, prevalences=prevalences) if binary else [],
         counts=_counts(judged) if binary else [],
         raw=before_calibration(judged, owners),
-        doubt=None if task.multi_label else doubt(judged, decisions_of(judged)[0], owners),
+        doubt=_doubt(judged, owners),
         resampled=found.resampled,
         patient_keys=frozenset(owners.tolist()),
     )
     evaluation.warnings.extend(cautions(evaluation, orphans=orphans, undecided=found.undecided))
     return evaluation
+
+
+def _doubt(judged: Predictions, owners: NDArray[np.str_]) -> Doubt:
+    if judged.task.multi_label:
+        return doubt_of_findings(judged, states_of(judged)[0], owners)
+    return doubt(judged, decisions_of(judged)[0], owners)
 
 
 def _counts(judged: Predictions) -> list[list[int]]:

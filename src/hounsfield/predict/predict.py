@@ -171,13 +171,27 @@ def tabulate(
         ]
         table = table.with_columns(pl.Series(f"called:{rule}", called, pl.Boolean))
     if with_sets:
-        inside = sets(values, np.array([[one.floors[label] for label in labels] for one in each]))
-        named = [[label for label, held in zip(labels, row, strict=True) if held] for row in inside]
-        table = table.with_columns(pl.Series("set", named, pl.List(pl.String)))
+        table = table.with_columns(_sets(values, labels, each, several=several))
     if several:
         states = [decide_each(values[row], one.thresholds) for row, one in enumerate(each)]
         table = table.with_columns(*_states("truth", labels, rows["states"]), *_states("decision", labels, states))
     return Predictions(table, task)
+
+
+def _sets(values: np.ndarray, labels: Sequence[str], each: Sequence[Calibration], *, several: bool) -> list[pl.Series]:
+    """The labels that cannot be ruled out; with several per case, those whose presence cannot, and those whose absence cannot."""
+    lowest = np.array([[one.floors[label] for label in labels] for one in each])
+    held = {"set": values >= lowest if several else sets(values, lowest)}
+    if several:
+        held["set_absent"] = 1 - values >= np.array([[one.absent_floors[label] for label in labels] for one in each])
+    return [
+        pl.Series(
+            name,
+            [[label for label, is_in in zip(labels, row, strict=True) if is_in] for row in inside],
+            pl.List(pl.String),
+        )
+        for name, inside in held.items()
+    ]
 
 
 def _cut(calibration: Calibration, rule: str) -> float | None:

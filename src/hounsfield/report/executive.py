@@ -97,6 +97,12 @@ def _doubt(one: Evaluation) -> str:
         return refused
     single = one.doubt.sizes.get("1", 0.0)
     held = one.doubt.coverage[""]
+    if one.multi_label:
+        text = (
+            f"In {single:.0%} of the known states of the labels it leaves one answer, yes or no; in the others it cannot tell. The true "
+            f"one was among those left in {held}."
+        )
+        return f"{text} {refused}".strip()
     text = (
         f"In {single:.0%} of the cases one label is left that cannot be ruled out; in the others it cannot tell. The true one was "
         f"among those left in {held}."

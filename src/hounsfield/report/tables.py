@@ -171,13 +171,15 @@ def doubt_rows(evaluation: Evaluation) -> dict[str, Any] | None:
     found = evaluation.doubt
     if found is None or found.target is None:
         return None
-    several = len(evaluation.labels) > 2
     words = {"0": "none: like no case it was calibrated on", "1": "one: an answer"}
     more = {str(size): f"{size}: cannot tell them apart" for size in range(2, len(evaluation.labels) + 1)}
-    both = {} if several else {"2": "both: cannot tell"}
+    both = {"2": "both: cannot tell"} if evaluation.multi_label or len(evaluation.labels) == 2 else {}
     return {
         "target": f"{found.target:.0%}",
-        "coverage": [(label or "all cases", item) for label, item in found.coverage.items()],
+        "coverage": [
+            (label or ("all" if evaluation.multi_label else "all cases"), item)
+            for label, item in found.coverage.items()
+        ],
         "sizes": [((words | more | both)[size], f"{part:.0%}") for size, part in found.sizes.items()],
     }
 

@@ -77,16 +77,19 @@ def calibrate(
         cut, rule = _threshold(plan, truth, values[:, 0], "", notes)
         points = _points(truth, values[:, 0], rule, cut)
     lowest = dict(zip(labels, floors(truth, values, COVERAGE).tolist(), strict=True))
-    few = [label for label, floor in lowest.items() if floor == 0]
-    if few:
-        notes.append(
-            f"too few calibration cases of {', '.join(few)} to rule it out with {COVERAGE:.0%} certainty: every set holds it"
-        )
+    _too_few_for_sets([label for label, floor in lowest.items() if floor == 0], notes)
     return Calibration(
         method=plan.calibration.value, temperature=link.temperature, offsets=link.offsets, curves=_curves(link.knots),
         threshold=cut, operating_point=rule, points=points, floors=lowest, coverage=COVERAGE,
         note="; ".join(notes), **told,
     )  # fmt: skip
+
+
+def _too_few_for_sets(labels: Sequence[str], notes: list[str]) -> None:
+    if labels:
+        notes.append(
+            f"too few calibration cases of {', '.join(labels)} to rule it out with {COVERAGE:.0%} certainty: every set holds it"
+        )
 
 
 def _points(truth: np.ndarray, values: np.ndarray, chosen: str, cut: float) -> list[OperatingPoint]:
@@ -103,17 +106,24 @@ def _of_findings(
 ) -> Calibration:
     """Fit each finding by itself, on the cases in which it is known."""
     links, thresholds = [], []
+    lowest: dict[str, tuple[float, float]] = {}  # of absence, of presence
     for place, label in enumerate(plan.labels.value):
         known = ~np.isnan(truth[:, place])
         mine, states = logits[known, place : place + 1], truth[known, place].astype(np.int64)
         link = _link(plan, mine, states, offsets[place : place + 1], f"{label}: ", notes)
         values = link.probabilities(mine, multi_label=True)
         links.append(link)
+        absent, present = floors(states, values, COVERAGE).tolist()
+        lowest[label] = (absent, present)
         thresholds.append(_threshold(plan, states, values[:, 0], f"{label}: ", notes)[0])
+    few = [(f"no {label}", label)[place] for label, pair in lowest.items() for place in (0, 1) if pair[place] == 0]
+    _too_few_for_sets(few, notes)
     knots = [link.knots[0] if link.knots else STRAIGHT for link in links]
     return Calibration(
         method=plan.calibration.value, temperature=1.0, temperatures=[link.temperature for link in links],
         offsets=[link.offsets[0] for link in links], thresholds=thresholds,
+        floors={label: pair[1] for label, pair in lowest.items()},
+        absent_floors={label: pair[0] for label, pair in lowest.items()}, coverage=COVERAGE,
         curves=_curves(knots if any(link.knots for link in links) else None),
         operating_point=plan.operating_point.value, note="; ".join(notes), **told,
     )  # fmt: skip

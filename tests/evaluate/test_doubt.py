@@ -60,6 +60,14 @@ def test_sets_without_a_column_are_refused() -> None:
         Predictions(table.table, table.task.model_copy(update={"coverage": 0.9}))
 
 
+def test_sets_that_do_not_keep_their_promise_are_warned_of() -> None:
+    truth, probability = simulated(400)
+    kept = evaluate(with_sets(made(truth, probability), 0.2, 0.8), resamples=50).warnings
+    broken = evaluate(with_sets(made(truth, probability), 0.2, 0.3), resamples=50).warnings
+    assert not any("Sets of labels" in text for text in kept)
+    assert any("less often (no: " in text and "yes" not in text.split("less often")[1] for text in broken)
+
+
 def test_several_labels_count_each_known_state() -> None:
     generator = np.random.default_rng(2)
     labels, cases = ["effusion", "nodule"], 300

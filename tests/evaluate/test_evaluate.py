@@ -218,6 +218,16 @@ def test_few_cases_are_too_few_to_conclude() -> None:
     assert drop.conclusion == "too few to conclude" and "too few to conclude, with 16 patients" in drop.sentence
 
 
+def test_a_fall_of_which_nobody_can_say_how_deep_is_too_few_to_conclude() -> None:
+    """Thirty cases with an AUC of about a half, against 0.94 at home: all of the interval lies below 0, and it is wide."""
+    truth = np.arange(30) % 2
+    away = made(truth, np.random.default_rng(4).random(30), prefix="q", name="external-few")
+    drop = compare(made(*simulated(600, 3.1, 1)), away, resamples=300)
+    gap = drop.changes["auc"].difference
+    assert gap.high - gap.low > 0.4 and gap.high < 0
+    assert drop.conclusion == "too few to conclude" and drop.sentence.endswith("all of the interval lies below 0.")
+
+
 def test_the_interval_of_a_difference_is_that_of_independent_samples() -> None:
     home = evaluate(made(*simulated(300, 1.5, 1)), resamples=2000)
     away = evaluate(made(*simulated(300, 1.0, 2), prefix="q", name="external-B"), resamples=2000)

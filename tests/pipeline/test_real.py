@@ -15,11 +15,13 @@ from hounsfield.cohort import Labelling, Looking, Splitting, Stated, scan_for_pr
 from hounsfield.core import Bundle, Cohort, Predictions
 from hounsfield.evaluate import evaluate
 from hounsfield.pipeline.folder import RunFolder
-from hounsfield.pipeline.run import run_all
+from hounsfield.pipeline.run import External, run_all
 from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions, scan_stage
 from hounsfield.predict import predict
 
 SHORT = {"size": [96, 96], "epochs": 2, "members": 1, "cached_views": 2, "frozen": "through stage 5"}
+
+PLACES = {"home/train": "guangzhou/train", "home/test": "guangzhou/test", "nih": "nih"}
 
 
 def _options(data: Path, name: str) -> ScanOptions:
@@ -98,3 +100,31 @@ def test_what_the_model_does_not_know_it_does_not_answer(data: Path, tmp_path: P
         shares[kind] = abstained(bundle, folder)
     assert shares["other"] >= 0.95 and shares["chest"] >= 0.95, shares
     assert shares["turned"] >= 0.8 and shares["inverted"] >= 0.8, shares
+
+
+@pytest.mark.slow
+def test_another_hospital_is_worse_and_thirty_cases_of_it_conclude_nothing(data: Path, tmp_path: Path) -> None:
+    """Children's chest X-rays of one hospital, adults' of another; a part of the images, so that it ends in minutes."""
+    source = data / "cxr-pneumonia"
+    for kind in ("normal", "pneumonia"):
+        given = {name: sorted((source / place / kind).iterdir()) for name, place in PLACES.items()}
+        for name, count in {"home/train": 150, "home/test": 60, "nih": 100, "few": 15}.items():
+            folder = tmp_path / name / kind
+            folder.mkdir(parents=True)
+            paths = given["nih" if name == "few" else name]
+            for path in paths[:: len(paths) // count][:count]:
+                (folder / path.name).symlink_to(path)
+    options = ScanOptions(tmp_path / "home", stated=Stated(modality="CR", body_part="CHEST"))
+    centres = {name: External(tmp_path / name, Labelling()) for name in ("nih", "few")}
+    run = run_all(
+        tmp_path / "run", options, PlanOptions(decisions=SHORT | {"epochs": 4}), Machine(device="cpu"), centres
+    )
+    report = json.loads((run.path / "report" / "report.json").read_text())
+    home, drops = report["evaluations"]["test"], {drop["away"]: drop for drop in report["drops"]}
+    assert home["cases"] >= 110 and home["estimates"]["auc"]["low"] > 0.75
+    fall = drops["external-nih"]
+    assert fall["conclusion"] == "worse" and fall["changes"]["auc"]["difference"]["high"] < -0.1
+    assert any("unfit for this model" in text for text in report["shifts"]["external-nih"]["causes"])
+    assert drops["external-few"]["conclusion"] == "too few to conclude"
+    page = (run.path / "report" / "index.html").read_text()
+    assert fall["sentence"] in page and "too few to conclude, with 30 patients there" in page

@@ -173,7 +173,7 @@ def test_the_first_page_answers_what_a_clinician_asks(run: Path) -> None:
     assert record["drops"][0]["sentence"] in head
     assert "No difference beyond chance among 7 groups by age, sex and site" in head
     assert f"Calibration slope {decimals(main['estimates']['calibration_slope']['value'])} (" in head
-    assert f"{main['doubt']['sizes']['1']:.0%} of the cases one label is left" in head
+    assert f"{main['doubt']['sizes']['1']:.0%} of the cases one answer is left" in head
     assert "12 of 44 items of CLAIM 2024" in head and head.count("<svg") == 2
 
 
@@ -280,6 +280,13 @@ def test_a_leak_that_was_allowed_marks_the_report(tmp_path: Path) -> None:
     assert "4 cases leak from one part of the given split into another, and were allowed to" in head
 
 
+def audited(cohort: Cohort, items: list[Item]) -> Audit:
+    return Audit(
+        cohort=cohort.digest, unit="series", cases=400, patients=400, labels=BINARY, several=False, counts={}, split_sentence="",
+        parts={}, items=items, shortcuts=[], groups=[], missing=[], associations=[], pairs=[], quarantine=[],
+    )  # fmt: skip
+
+
 def test_an_alarm_of_the_audit_marks_the_report_of_its_own_cohort_alone(tmp_path: Path) -> None:
     run_folder(tmp_path, BINARY, full=False)
     made = Cohort.load(tmp_path)
@@ -287,16 +294,23 @@ def test_an_alarm_of_the_audit_marks_the_report_of_its_own_cohort_alone(tmp_path
     assert "The cohort was not audited. Do it with: hounsfield audit RUN" in page.read_text(encoding="utf-8")
     alarm = Item(level="alarm", topic="shortcut", sentence="Scanner <b> alone predicts malignant with AUC 0.91.")
     warning = Item(level="warning", topic="labels", sentence="3 pairs have two labels.")
-    record = Audit(
-        cohort=made.digest, unit="series", cases=400, patients=400, labels=BINARY, several=False, counts={}, split_sentence="",
-        parts={}, items=[alarm, warning], shortcuts=[], groups=[], missing=[], associations=[], pairs=[], quarantine=[],
-    )  # fmt: skip
+    record = audited(made, [alarm, warning])
     record.save(tmp_path / "audit")
     text = write_report(tmp_path).read_text(encoding="utf-8")
     assert "Scanner &lt;b&gt; alone predicts malignant with AUC 0.91." in text.split("<nav")[0]
     assert "3 pairs have two labels." in text.split("<nav")[1] and "1 alarm and 1 warning" in text
     record.model_copy(update={"cohort": "of another cohort"}).save(tmp_path / "audit")
     assert "alone predicts" not in write_report(tmp_path).read_text(encoding="utf-8")
+
+
+def test_a_shortcut_at_home_is_named_as_a_cause_of_a_fall(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, BINARY)
+    write_report(folder, resamples=100)
+    assert "elsewhere they mean" not in text_of(folder)
+    alarm = Item(level="alarm", topic="shortcut", sentence="Facts beside the anatomy predict 'malignant' with AUC 0.9.")
+    audited(Cohort.load(folder), [alarm]).save(folder / "audit")
+    write_report(folder, resamples=100)
+    assert "the model may have learnt these, and elsewhere they mean" in text_of(folder).split('id="centres"')[1]
 
 
 def test_leaks_in_quarantine_mark_the_report(tmp_path: Path) -> None:

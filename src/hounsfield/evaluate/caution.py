@@ -11,12 +11,14 @@ FEW_PATIENTS = 30
 WIDE = 0.2
 POOR_CALIBRATION = 0.1
 CERTAIN = 0.05
+# Sets of labels may miss what they promise by so much, by chance of the cases that they were fixed on.
+CHANCE_OF_SETS = 0.05
 
 
 def cautions(evaluation: Evaluation, *, orphans: int, undecided: int) -> list[str]:
     """Return warnings, the gravest first; an empty list when there is nothing to warn of."""
     counts = _about_labels(evaluation) if evaluation.multi_label else _about_patients(evaluation)
-    found = [*counts, *_about_numbers(evaluation), *_about_groups(evaluation)]
+    found = [*counts, *_about_numbers(evaluation), *_about_sets(evaluation), *_about_groups(evaluation)]
     if evaluation.without_truth:
         found.append(f"{_cases(evaluation.without_truth)} without a known truth left out.")
     if evaluation.abstentions:
@@ -83,6 +85,24 @@ def _about_numbers(evaluation: Evaluation) -> list[str]:
     if error is not None and _poorly_calibrated(evaluation.estimates):
         found.append(f"Probabilities are off by {error:.2f} on average: read them as a ranking, not as a risk.")
     return found
+
+
+def _about_sets(evaluation: Evaluation) -> list[str]:
+    found = evaluation.doubt
+    if found is None or found.target is None:
+        return []
+    missed = [
+        f"{name}: {held}"
+        for name, held in found.coverage.items()
+        if name and held.high is not None and held.high < found.target - CHANCE_OF_SETS
+    ]
+    if not missed:
+        return []
+    return [
+        f"Sets of labels were meant to hold the true one in {found.target:.0%} of the cases, and hold it less often ("
+        f"{'; '.join(missed)}): "
+        "these cases are not like those that the model was calibrated on."
+    ]
 
 
 def _about_groups(evaluation: Evaluation) -> list[str]:

@@ -29,6 +29,8 @@ COMPARED = (
     "accuracy",
 )
 INCONCLUSIVE = 0.2
+# Even where it leaves out 0: nobody can say whether such a fall is small or a ruin.
+TOO_WIDE = 0.4
 FEWEST_PATIENTS = 10
 SQUARE_AND_ADD = "square-and-add of the two intervals"
 
@@ -147,6 +149,8 @@ def _conclusion(gap: Estimate, sides: Sides) -> str:
     fewest = sides.fewest_patients()
     if gap.value is None or gap.low is None or gap.high is None or fewest < FEWEST_PATIENTS:
         return "too few to conclude"
+    if gap.high - gap.low > TOO_WIDE:
+        return "too few to conclude"
     if gap.low > 0 or gap.high < 0:
         return "worse" if gap.value < 0 else "better"
     return "too few to conclude" if gap.high - gap.low > INCONCLUSIVE else "no clear difference"
@@ -171,7 +175,10 @@ def _sentence(change: Change, home: Evaluation, away: Evaluation, conclusion: st
         "no clear difference": "no clear difference",
         "too few to conclude": f"too few to conclude, with {away.patients} patients there",
     }
-    return f"{text} Difference {signed(gap.value)}, {signed(gap.low)} to {signed(gap.high)}: {ends[conclusion]}."
+    told = f"{text} Difference {signed(gap.value)}, {signed(gap.low)} to {signed(gap.high)}: {ends[conclusion]}"
+    if conclusion == "too few to conclude" and (gap.high < 0 or gap.low > 0):
+        return f"{told}, though all of the interval lies {'below' if gap.high < 0 else 'above'} 0."
+    return f"{told}."
 
 
 def signed(value: float) -> str:

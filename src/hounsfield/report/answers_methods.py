@@ -90,9 +90,7 @@ def _acquisition(results: Results) -> str:
 
 def _labels(results: Results) -> str:
     about = results.found.cohort.about
-    where = (
-        f"the column {about.label_column}" if about.label_column else "the place of the files, or the data themselves"
-    )
+    where = f"the column {about.label_column}" if about.key_column else about.label_column or "the data themselves"
     many = "any number of" if about.multi_label else "one of"
     return f"Each {about.unit} has {many} the labels {listing(about.labels, 'or')}, taken from {where}."
 

@@ -95,19 +95,21 @@ def _doubt(one: Evaluation) -> str:
     )
     if one.doubt is None or one.doubt.target is None:
         return refused
-    single = one.doubt.sizes.get("1", 0.0)
-    held = one.doubt.coverage[""]
-    if one.multi_label:
-        text = (
-            f"In {single:.0%} of the known states of the labels it leaves one answer, yes or no; in the others it cannot tell. The true "
-            f"one was among those left in {held}."
-        )
-        return f"{text} {refused}".strip()
-    text = (
-        f"In {single:.0%} of the cases one label is left that cannot be ruled out; in the others it cannot tell. The true one was "
-        f"among those left in {held}."
-    )
-    return f"{text} {refused}".strip()
+    whose = "known states of the labels" if one.multi_label else "cases"
+    each = [_share(sum(one.doubt.sizes.get(size, 0.0) for size in sizes)) for sizes in (("1",), _several(one), ("0",))]
+    text = f"In {each[0]} of the {whose} one answer is left that cannot be ruled out; in {each[1]} it cannot tell"
+    text += f", and in {each[2]} it knows none." if "0" in one.doubt.sizes else "."
+    return f"{text} The true one was among those left in {one.doubt.coverage['']}. {refused}".strip()
+
+
+def _several(one: Evaluation) -> list[str]:
+    sizes = one.doubt.sizes if one.doubt is not None else {}
+    return [size for size in sizes if size not in ("0", "1")]
+
+
+def _share(value: float) -> str:
+    """ "38%", and a digit more where a whole number would say all or none."""
+    return f"{value:.0%}" if value in (0.0, 1.0) or 0.01 <= value <= 0.99 else f"{value:.1%}"
 
 
 def _known(estimate: Estimate) -> bool:

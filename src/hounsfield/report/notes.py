@@ -116,6 +116,16 @@ def cautions(results: Results) -> list[str]:
     return texts
 
 
+def shortcut(found: Found) -> str:
+    """What may explain a fall where the audit found that the labels can be told without the anatomy; "" where it did not."""
+    if found.audit is None or not any(item.topic == "shortcut" for item in found.audit.of("alarm")):
+        return ""
+    return (
+        "At home facts beside the anatomy tell the labels (see the top): the model may have learnt these, and elsewhere they mean "
+        "something else."
+    )
+
+
 def missing(results: Results) -> dict[str, str]:
     """Part of the report → why it is not there, in words."""
     found, judged = results.found, results.judged

@@ -68,7 +68,12 @@ def _content(results: Results) -> dict[str, Any]:
         "centres_figure": figures.centres(
             {name: item for name, item in judged.items() if name == results.main or item.name.startswith("external-")}
         ),
-        "drops": {slug(drop.away): _drop(drop, results.shifts.get(drop.away)) for drop in results.drops},
+        "drops": {
+            slug(drop.away): _drop(
+                drop, results.shifts.get(drop.away), notes.shortcut(found) if drop.conclusion == "worse" else ""
+            )
+            for drop in results.drops
+        },
         "panels": panels(found.panels, found.explain) if found.panels else [],
         "panels_left": max(0, len(found.panels or []) - MOST_PANELS),
         "parity": found.parity,
@@ -85,7 +90,8 @@ def _title(found: Found) -> str:
         text = notes.listing(labels)  # the column, where there is one, only lists them again
         return text[:1].upper() + text[1:]
     choice = notes.listing(labels[::-1] if found.plan.positive.value else labels, "or")
-    column = found.cohort.about.label_column
+    about = found.cohort.about
+    column = about.label_column if about.key_column else None  # folders and archives have no column
     text = f"{column}: {choice}" if column else choice
     return text[:1].upper() + text[1:]
 
@@ -102,10 +108,10 @@ def _training(found: Found) -> dict[str, Any] | None:
     }
 
 
-def _drop(drop: Drop, found: Shift | None) -> dict[str, Any]:
+def _drop(drop: Drop, found: Shift | None, shortcut: str) -> dict[str, Any]:
     return {
         "drop": drop, "rows": tables.drop_rows(drop.changes), "areas": tables.drop_rows(drop.areas),
-        "shift": None if found is None else tables.shift_rows(found),
+        "shift": None if found is None else tables.shift_rows(found), "shortcut": shortcut,
     }  # fmt: skip
 
 

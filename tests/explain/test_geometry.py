@@ -10,7 +10,7 @@ from PIL import Image as Picture
 
 from hounsfield.core import Recipe
 from hounsfield.core.recipe import Normalise, Pad, Repeat, Resize, Window
-from hounsfield.explain.gradcam import _in_frame
+from hounsfield.explain.attribution import in_frame
 from hounsfield.explain.pictures import overlaid, save_picture, shown
 from hounsfield.prepare import apply_stored
 
@@ -41,7 +41,7 @@ def test_a_bright_square_comes_back_to_its_place(
     frame = np.zeros(size, dtype=np.float32)
     frame[row - half : row + half + 1, column - half : column + half + 1] = 1
     stored = apply_stored(recipe(*network), frame)[0]
-    found = _in_frame(stored, recipe(*network), size)
+    found = in_frame(stored, recipe(*network), size)
     assert found.shape == size
     assert found.dtype == np.float32
     assert found.min() >= 0
@@ -63,7 +63,7 @@ def test_a_coarse_map_keeps_its_quarter(cells: tuple[int, int], size: tuple[int,
     for cell in np.ndindex(*cells):
         values = np.zeros(cells, dtype=np.float32)
         values[cell] = 3
-        found = _in_frame(values, recipe(64, 64), size)
+        found = in_frame(values, recipe(64, 64), size)
         assert found.shape == size
         assert found.max() <= 3 + 1e-4, "resizing never makes a map hotter than it was"
         side = max(size)
@@ -79,7 +79,7 @@ def test_a_coarse_map_keeps_its_quarter(cells: tuple[int, int], size: tuple[int,
 def test_an_even_map_stays_even() -> None:
     for size in FRAMES:
         np.testing.assert_allclose(
-            _in_frame(np.full((7, 7), 2.5, dtype=np.float32), recipe(64, 96), size), 2.5, rtol=1e-5
+            in_frame(np.full((7, 7), 2.5, dtype=np.float32), recipe(64, 96), size), 2.5, rtol=1e-5
         )
 
 

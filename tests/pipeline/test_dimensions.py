@@ -14,7 +14,9 @@ import pytest
 from hounsfield.cohort import Labelling, Stated
 from hounsfield.core import Bundle, Cohort, Predictions
 from hounsfield.core import files as writing
+from hounsfield.explain import METHODS, explain, methods, write_panels
 from hounsfield.phantom import generate
+from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.run import External, run_all
 from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
 from hounsfield.predict import predict
@@ -46,8 +48,26 @@ def _options(stacks: Path) -> ScanOptions:
     return ScanOptions(stacks / "centre-a", Labelling(table=stacks / "labels.csv", label=("nodule",)), Stated(site="A"))
 
 
+def every_method_explains(run: RunFolder, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each map has the size of its frame and its settings beside it; shares of pixels add up to what they share."""
+    monkeypatch.setattr(methods, "QUESTIONS", 64)
+    bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
+    predictions = Predictions.load(run.predictions("test"))
+    case = predictions.table["case"][0]
+    found = explain(bundle, cohort, {case: "yes"}, list(METHODS), device="cpu", workers=0)
+    for one, frame in zip(found[0].attributions, found[0].frames, strict=True):
+        assert one.values.shape == frame.shape[:2] and np.isfinite(one.values).all() and one.scale > 0
+        assert one.signed == (one.method not in ("gradcam", "gradcam++")) and (one.signed or one.values.min() >= 0)
+    write_panels(folder, bundle, found, [{"kind": "right", "truth": "yes", "decision": "yes", "probability": 0.5}])
+    told = json.loads((folder / "panels.json").read_text())[0]
+    assert [item["method"] for item in told["maps"]] == list(METHODS) and told["overlay"] == f"{case}-gradcam.png"
+    for item in told["maps"]:
+        kept = np.load(folder / item["values"])
+        assert json.loads(str(kept["settings"])) == item["settings"] and (folder / item["overlay"]).is_file()
+
+
 @pytest.mark.parametrize("kind", KINDS)
-def test_a_run_of_every_kind(stacks: Path, tmp_path: Path, kind: str) -> None:
+def test_a_run_of_every_kind(stacks: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(device="cpu", workers=2)
     centre = External(stacks / "centre-b", Labelling(table=stacks / "labels.csv", label=("nodule",)))
     run = run_all(
@@ -62,6 +82,7 @@ def test_a_run_of_every_kind(stacks: Path, tmp_path: Path, kind: str) -> None:
     assert parity["images"] >= 20 and parity["logit_difference"] < 1e-3 and parity["probability_difference"] < 1e-4
     panels = json.loads((run.explain / "panels.json").read_text())
     assert panels and all(re.search(r"slice \d+ of the \d+ that the network saw", one["note"]) for one in panels)
+    every_method_explains(run, tmp_path / "maps", monkeypatch)
     if kind.startswith("volume"):
         assert "slice_weights" not in stored.table.columns
     else:

@@ -13,17 +13,31 @@ Case = Annotated[list[str] | None, typer.Option("--case", help="A case to explai
 Target = Annotated[str | None, typer.Option("--target", help="The label to explain, instead of the decided one.")]
 
 
+Methods = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--method",
+        help="gradcam (default), gradcam++, integrated-gradients, gradient-shap, kernel-shap, lime, occlusion; can be repeated.",
+    ),
+]
+
+
 @app.command(epilog="Example: `hounsfield explain runs/first --case case-3f2a90c1d4e5`")
 def explain(
-    run: opt.Run, case: Case = None, target: Target = None, device: opt.Device = "auto", workers: opt.Workers = None
-) -> None:
-    """Grad-CAM of chosen cases, or of the most confident right and wrong ones: PNG overlays, and arrays with their raw scale."""
+    run: opt.Run, case: Case = None, target: Target = None, method: Methods = None, device: opt.Device = "auto",
+    workers: opt.Workers = None,
+) -> None:  # fmt: skip
+    """Maps of chosen cases, or of the most confident right and wrong ones: PNG overlays, and arrays with their raw scale."""
     from hounsfield.cli.console import Bars
+    from hounsfield.explain import GRADCAM
     from hounsfield.pipeline.folder import RunFolder
     from hounsfield.pipeline.stages import Machine, explain_stage
 
     with Bars(console) as bars:
         written = explain_stage(
-            RunFolder(run), Machine(device, workers, bars), dict.fromkeys(case, target) if case else None
+            RunFolder(run),
+            Machine(device, workers, bars),
+            dict.fromkeys(case, target) if case else None,
+            method or [GRADCAM],
         )
     console.print(f"maps: {written.parent}", soft_wrap=True)

@@ -1,17 +1,12 @@
-"""What a prediction rests on: Grad-CAM with its raw scale, on the original geometry."""
+"""What a prediction rests on: maps by several methods, raw, with their scale, on the original geometry."""
 
+from hounsfield.explain.attribution import Attribution
 from hounsfield.explain.choices import Choice, choices_of, most_confident, panel_facts
-from hounsfield.explain.explain import Explanation, explain, write_panels
-from hounsfield.explain.gradcam import Attribution, grad_cam
+from hounsfield.explain.explain import GRADCAM, Explanation, explain, write_panels
+from hounsfield.explain.methods import METHODS, Method, attribute
+from hounsfield.explain.subject import Subject, subject_of
 
 __all__ = [
-    "Attribution",
-    "Choice",
-    "Explanation",
-    "choices_of",
-    "explain",
-    "grad_cam",
-    "most_confident",
-    "panel_facts",
-    "write_panels",
-]
+    "GRADCAM", "METHODS", "Attribution", "Choice", "Explanation", "Method", "Subject", "attribute", "choices_of", "explain",
+    "most_confident", "panel_facts", "subject_of", "write_panels",
+]  # fmt: skip

@@ -1,7 +1,8 @@
-"""explain: chosen cases → Grad-CAM as pictures and as arrays with their raw scale."""
+"""explain: chosen cases → maps as pictures and as arrays with their raw scale."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,62 +15,93 @@ from hounsfield.core import files
 from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import Cohort
 from hounsfield.errors import HounsfieldError, UsageError
-from hounsfield.explain.gradcam import Attribution, grad_cam
+from hounsfield.explain.attribution import Attribution
+from hounsfield.explain.methods import METHODS, attribute, check_method
 from hounsfield.explain.pictures import overlaid, save_picture, shown
-from hounsfield.models import Network
+from hounsfield.explain.subject import subject_of
 from hounsfield.models.device import choose_device
 from hounsfield.predict import files_of, load_network, preparation_of
 from hounsfield.prepare import CaseFiles, apply_stored, conditioned_frames
 from hounsfield.read import each
 
+GRADCAM = "gradcam"
+
 
 @dataclass(frozen=True)
 class Explanation:
-    """A case with its map, and the frame that the map belongs to (conditioned values)."""
+    """A case with its maps, one per method in the order asked for, and the frame that they belong to (conditioned values).
+
+    Every method explains the same slice but for volumes, of which each has the slice where it is greatest; `frames` has one
+    frame per map.
+    """
 
     case: str
-    attribution: Attribution
-    frame: np.ndarray
+    attributions: list[Attribution]
+    frames: list[np.ndarray]
+
+    @property
+    def attribution(self) -> Attribution:
+        """The map of the first method."""
+        return self.attributions[0]
+
+    @property
+    def frame(self) -> np.ndarray:
+        return self.frames[0]
 
 
 def explain(
     bundle: Bundle,
     cohort: Cohort,
     targets: dict[str, str],
+    methods: Sequence[str] = (GRADCAM,),
     *,
+    seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Explanation]:
-    """Explain cases, each for one label (case → label), in the order given.
+    """Explain cases, each for one label (case → label), in the order given, by each of the methods.
 
     Raises
     ------
     UsageError
-        If a case is not in the cohort or cannot be read.
+        If a case is not in the cohort or cannot be read, or there is no such method.
     """
     table = cohort.usable.filter(pl.col("case").is_in(list(targets)))
     missing = sorted(set(targets) - set(table["case"]))
     if missing:
         raise UsageError(f"there is no usable case {missing[0]}", fix="List cases with: hounsfield show RUN --cases")
+    for method in methods:
+        check_method(method)
     network, preparation = load_network(bundle, device), preparation_of(bundle)
     chosen = {case.case: case for case in files_of(cohort, table)}
     jobs = [(chosen[case], preparation) for case in targets]
-    found = []
+    found: list[Explanation] = []
     for index, frames in each(_frames_of, jobs, workers=workers):
         case = list(targets)[index]
         if isinstance(frames, HounsfieldError):
             raise UsageError(f"{case} cannot be read: {frames.what}")
-        found.append(_explain_one(network, bundle, case, frames, targets[case], device))
-        if progress is not None:
-            progress(index + 1, len(jobs))
+        stored = np.stack([apply_stored(bundle.recipe, frame) for frame in frames])
+        subject = subject_of(network, stored, bundle.recipe, bundle.labels, targets[case], choose_device(device))
+        sizes = [(int(frame.shape[0]), int(frame.shape[1])) for frame in frames]
+        maps = []
+        for method in methods:
+            maps.append(attribute(subject, method, sizes, seed=seed))
+            if progress is not None:
+                progress(len(found) * len(methods) + len(maps), len(jobs) * len(methods))
+        found.append(Explanation(case, maps, [_middle(frames[one.slice], bundle) for one in maps]))
     return found
+
+
+def _middle(frame: np.ndarray, bundle: Bundle) -> np.ndarray:
+    beside = bundle.plan.adjacent.value
+    return frame[..., beside] if beside else frame
 
 
 def write_panels(
     folder: Path, bundle: Bundle, explanations: Sequence[Explanation], facts: Sequence[dict[str, Any]]
 ) -> Path:
-    """Write pictures, arrays and panels.json. All overlays of one call share a colour scale, told in each note.
+    """Write pictures, arrays and panels.json. All overlays of a method share a colour scale, told in each note.
 
     Parameters
     ----------
@@ -77,25 +109,46 @@ def write_panels(
         One per explanation: what else the panel says (kind, part, truth, decision, probability).
     """
     files.make_folder(folder)
-    common = max((one.attribution.scale for one in explanations), default=0.0)
+    common: dict[str, float] = {}
+    for one in explanations:
+        for attribution in one.attributions:
+            common[attribution.method] = max(common.get(attribution.method, 0.0), attribution.scale)
     panels = []
     for one, known in zip(explanations, facts, strict=True):
-        attribution = one.attribution
-        picture = shown(one.frame, bundle.recipe)
-        save_picture(folder / f"{one.case}.png", picture)
-        save_picture(folder / f"{one.case}-gradcam.png", overlaid(picture, attribution.values, common))
-        with files.replacing(folder / f"{one.case}-gradcam.npz") as partial, partial.open("wb") as file:
-            np.savez_compressed(
-                file, values=attribution.values, scale=np.float64(attribution.scale), slice=np.int64(attribution.slice),
-                target=np.str_(attribution.target), bundle=np.str_(bundle.core_digest),
-            )  # fmt: skip
-        note = f"colours run from 0 to {common:.3g}{_which(attribution)}"
+        maps = [
+            _write_map(folder, bundle, one.case, attribution, frame, common[attribution.method])
+            for attribution, frame in zip(one.attributions, one.frames, strict=True)
+        ]
+        save_picture(folder / f"{one.case}.png", shown(one.frame, bundle.recipe))
         panels.append({
-            "case": one.case, **known, "target": attribution.target, "image": f"{one.case}.png",
-            "overlay": f"{one.case}-gradcam.png", "scale": attribution.scale, "note": note,
+            "case": one.case, **known, "target": one.attribution.target, "image": f"{one.case}.png",
+            "overlay": maps[0]["overlay"], "scale": maps[0]["scale"], "note": maps[0]["note"], "maps": maps,
         })  # fmt: skip
     files.write_json(folder / "panels.json", panels)
     return folder / "panels.json"
+
+
+def _write_map(
+    folder: Path, bundle: Bundle, case: str, attribution: Attribution, frame: np.ndarray, common: float
+) -> dict[str, Any]:
+    method = attribution.method
+    name = f"{case}-{method.replace('+', 'p')}"
+    save_picture(
+        folder / f"{name}.png",
+        overlaid(shown(frame, bundle.recipe), attribution.values, common, signed=attribution.signed),
+    )
+    with files.replacing(folder / f"{name}.npz") as partial, partial.open("wb") as file:
+        np.savez_compressed(
+            file, values=attribution.values, scale=np.float64(attribution.scale), slice=np.int64(attribution.slice),
+            target=np.str_(attribution.target), bundle=np.str_(bundle.core_digest), method=np.str_(method),
+            unit=np.str_(attribution.unit), settings=np.str_(json.dumps(dict(attribution.settings))),
+        )  # fmt: skip
+    low = f"{-common:.3g}".replace("-", "−") if attribution.signed else "0"
+    return {
+        "method": method, "title": METHODS[method].title, "overlay": f"{name}.png", "values": f"{name}.npz",
+        "scale": attribution.scale, "signed": attribution.signed, "unit": attribution.unit, "settings": dict(attribution.settings),
+        "note": f"colours run from {low} to {common:.3g}{_which(attribution)}",
+    }  # fmt: skip
 
 
 def _which(attribution: Attribution) -> str:
@@ -103,16 +156,6 @@ def _which(attribution: Attribution) -> str:
         return ""
     counted = "" if attribution.weight is None else f", which counts {attribution.weight:.0%}"
     return f"; slice {attribution.slice + 1} of the {attribution.slices} that the network saw{counted}"
-
-
-def _explain_one(
-    network: Network, bundle: Bundle, case: str, frames: list[np.ndarray], target: str, device: str
-) -> Explanation:
-    stored = np.stack([apply_stored(bundle.recipe, frame) for frame in frames])
-    sizes = [(int(frame.shape[0]), int(frame.shape[1])) for frame in frames]
-    attribution = grad_cam(network, stored, sizes, bundle.recipe, bundle.labels, target, choose_device(device))
-    frame, beside = frames[attribution.slice], bundle.plan.adjacent.value
-    return Explanation(case, attribution, frame[..., beside] if beside else frame)
 
 
 def _frames_of(job: tuple[CaseFiles, Any]) -> list[np.ndarray]:

@@ -1,122 +1,79 @@
-"""Grad-CAM (Selvaraju et al., ICCV 2017) of a bundle's network, through Captum; raw values, in the image's own geometry."""
+"""Grad-CAM (Selvaraju et al., ICCV 2017) and Grad-CAM++ (Chattopadhyay et al., WACV 2018), through Captum and MONAI; raw values."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import copy
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from captum.attr import LayerGradCam
+from monai.visualize import GradCAMpp
 from torch import nn
 
-from hounsfield.core.recipe import Recipe, Resize
 from hounsfield.errors import UsageError
-from hounsfield.models import Network, Tail
-from hounsfield.prepare import fitted_size, network_input, resize_operator
+from hounsfield.explain.subject import Subject
+from hounsfield.models import Tail
+from hounsfield.prepare import network_input, resize_operator
 
 FINE_ENOUGH = 7
 
 
-@dataclass(frozen=True)
-class Attribution:
-    """A map of one slice.
-
-    Attributes
-    ----------
-    values:
-        (height, width) float32 in the geometry of the original frame, not below 0, in the unit of Grad-CAM: change of
-        the logit per change of the feature map, summed over its channels.
-    scale:
-        The largest value of the map before it was resized; 0 means that nothing spoke for the target.
-    slice:
-        Which of the case's slices this is: the one that spoke most for the target.
-    slices:
-        How many there are.
-    weight:
-        How much this slice counted in the case's logit, of 1; None for single images and volumes.
-    target:
-        The label that the map explains.
-    """
-
-    values: np.ndarray
-    scale: float
-    slice: int
-    slices: int
-    weight: float | None
-    target: str
-
-
-def grad_cam(
-    network: Network,
-    stored: np.ndarray,
-    sizes: list[tuple[int, int]],
-    recipe: Recipe,
-    labels: list[str],
-    target: str,
-    device: torch.device,
-) -> Attribution:
-    """Explain one case.
-
-    Parameters
-    ----------
-    stored:
-        (slices, channels, H, W) float32 in [0, 1], as the recipe's stored steps give them.
-    sizes:
-        Height and width of each slice's original frame.
-    labels, target:
-        The bundle's labels in order, and the one to explain. In a binary task the first label is the absence of the
-        second, and is explained by the negative of the one logit.
+def grad_cam(subject: Subject) -> np.ndarray:
+    """Return the map of the chosen slice, (h, w), or of a volume, (slices, h, w): of h × w cells, not below 0, of several members the mean.
 
     Raises
     ------
     UsageError
-        If the target is unknown or the backbone has no feature maps.
+        If the backbone has no feature maps.
     """
-    if target not in labels:
-        raise UsageError(f"there is no label {target!r}", fix=f"Choose from: {', '.join(labels)}.")
-    inputs = torch.from_numpy(network_input(stored, recipe)).to(device)[None]
-    with torch.inference_mode():
-        activation = network.activate(inputs)
-        _, weights = network.judge(inputs)
+    return _of_members(subject, _captum_map)
+
+
+def grad_cam_plus_plus(subject: Subject) -> np.ndarray:
+    """As `grad_cam`; cells that alone speak for the target count as much as many together."""
+    return _of_members(subject, _monai_map)
+
+
+def _of_members(subject: Subject, of: Callable[[_Signed, nn.Module, torch.Tensor, int], torch.Tensor]) -> np.ndarray:
+    inputs = torch.from_numpy(network_input(subject.stored, subject.recipe)).to(subject.device)[None]
+    with torch.no_grad():
+        activation = subject.network.activate(inputs)
     activation = activation.clone().requires_grad_()
-    maps, logits = [], []
-    for member in network.members:
-        assert isinstance(member, Tail)
-        with torch.inference_mode():
-            logits.append(_of_each_slice(member, activation))
-        # One logit for two labels: the first is the absence of the second.
-        single = logits[-1].shape[1] == 1
-        output = 0 if single else labels.index(target)
-        sign = -1.0 if single and len(labels) == 2 and target == labels[0] else 1.0
-        logits[-1] = logits[-1][:, output] * sign
-        maps.append(_member_map(member, activation, output) * sign)
+    maps = []
+    for member in subject.network.tails:
+        found = of(_Signed(member, subject.sign), _layer(member, activation), activation, subject.output)
+        if not isinstance(found, torch.Tensor) or found.ndim != (5 if member.volume else 4):
+            raise UsageError(
+                "this backbone has no feature maps that Grad-CAM could stand on", fix="Use a convolutional backbone."
+            )
+        maps.append(found.detach()[0, 0] if member.volume else found.detach()[:, 0])
     raw = torch.stack(maps).mean(dim=0).clamp_min(0).cpu().numpy()
-    if network.volume:
-        raw = np.einsum("sd,dhw->shw", resize_operator(len(stored), len(raw)), raw)
-        strongest = int(raw.max(axis=(1, 2)).argmax())
-    else:
-        strongest = int(torch.stack(logits).mean(dim=0).argmax())
-    chosen = raw[strongest]
-    return Attribution(
-        _in_frame(chosen, recipe, sizes[strongest]), float(chosen.max()), strongest, len(stored),
-        None if weights is None or len(stored) == 1 else float(weights[0, strongest]), target,
-    )  # fmt: skip
+    if subject.chosen is not None:
+        return np.asarray(raw[subject.chosen])
+    return np.einsum("sd,dhw->shw", resize_operator(len(subject.stored), len(raw)), raw)
 
 
-def _of_each_slice(member: Tail, activation: torch.Tensor) -> torch.Tensor:
-    """Return (slices, outputs), what the member says of each slice alone; of a volume (1, outputs)."""
-    return member(activation if member.volume else activation.transpose(0, 1))
+class _Signed(nn.Module):
+    """A member whose logit is that of the target, also where the target is an absence."""
+
+    def __init__(self, member: Tail, sign: float) -> None:
+        super().__init__()
+        self.member, self.sign = member, sign
+
+    def forward(self, activation: torch.Tensor) -> torch.Tensor:
+        return self.member(activation) * self.sign
 
 
-def _member_map(member: Tail, activation: torch.Tensor, output: int) -> torch.Tensor:
-    """Return the map of every slice, (slices, h, w), or of the cells of a volume, (d, h, w)."""
-    layer = _layer(member, activation)
-    attribution = LayerGradCam(member, layer).attribute(activation, target=output, relu_attributions=False)
-    if not isinstance(attribution, torch.Tensor) or attribution.ndim != (5 if member.volume else 4):
-        raise UsageError(
-            "this backbone has no feature maps that Grad-CAM could stand on", fix="Use a convolutional backbone."
-        )
-    return attribution.detach()[0, 0] if member.volume else attribution.detach()[:, 0]
+def _captum_map(member: _Signed, layer: nn.Module, activation: torch.Tensor, output: int) -> torch.Tensor:
+    return LayerGradCam(member, layer).attribute(activation, target=output, relu_attributions=False)
+
+
+def _monai_map(member: _Signed, layer: nn.Module, activation: torch.Tensor, output: int) -> torch.Tensor:
+    name = next(name for name, module in member.named_modules() if module is layer)
+    # MONAI leaves its hooks in the network that it is given.
+    found: torch.Tensor = GradCAMpp(copy.deepcopy(member), name).compute_map(activation, class_idx=output)
+    return found
 
 
 def _layer(member: Tail, activation: torch.Tensor) -> nn.Module:
@@ -137,16 +94,3 @@ def _layer(member: Tail, activation: torch.Tensor) -> nn.Module:
                 chosen = module
         fine = values.ndim != axes or min(values.shape[-2:]) >= FINE_ENOUGH
     return member.last_map if fine else chosen
-
-
-def _in_frame(values: np.ndarray, recipe: Recipe, size: tuple[int, int]) -> np.ndarray:
-    """Undo the recipe's geometry: enlarge the map to the network's input, take the padding off, and undo the resize."""
-    height, width = recipe.size
-    enlarged = resize_operator(height, values.shape[0]) @ values @ resize_operator(width, values.shape[1]).T
-    resize = next(step for step in recipe.steps if isinstance(step, Resize))
-    inner = fitted_size(*size, resize)
-    top, left = (height - inner[0]) // 2, (width - inner[1]) // 2
-    cropped = enlarged[top : top + inner[0], left : left + inner[1]]
-    return np.asarray(
-        resize_operator(size[0], inner[0]) @ cropped @ resize_operator(size[1], inner[1]).T, dtype=np.float32
-    )

@@ -13,6 +13,8 @@ from hounsfield.core.recipe import Recipe, Window
 from hounsfield.prepare import apply_steps
 
 COLOURS = "inferno"
+# Blue speaks against the target, red for it; told apart with any colour vision.
+SIGNED_COLOURS = "coolwarm"
 STRONGEST = 0.65
 
 
@@ -25,11 +27,15 @@ def shown(frame: np.ndarray, recipe: Recipe) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(np.broadcast_to(picture, (3, *picture.shape[1:])), 0, -1))
 
 
-def overlaid(picture: np.ndarray, values: np.ndarray, scale: float) -> np.ndarray:
+def overlaid(picture: np.ndarray, values: np.ndarray, scale: float, *, signed: bool = False) -> np.ndarray:
     """Lay a map over a picture; `scale` is the value that gets the strongest colour, and must be told beside it."""
-    share = np.clip(values / scale, 0, 1) if scale > 0 else np.zeros_like(values)
-    colour = matplotlib.colormaps[COLOURS](share)[..., :3] * 255
-    weight = (STRONGEST * share)[..., None]
+    share = np.clip(values / scale, -1, 1) if scale > 0 else np.zeros_like(values)
+    if signed:
+        colour = matplotlib.colormaps[SIGNED_COLOURS]((share + 1) / 2)[..., :3] * 255
+    else:
+        share = share.clip(0)
+        colour = matplotlib.colormaps[COLOURS](share)[..., :3] * 255
+    weight = (STRONGEST * np.abs(share))[..., None]
     return np.rint(picture * (1 - weight) + colour * weight).astype(np.uint8)
 
 

@@ -18,7 +18,7 @@ from hounsfield.core.plan import Plan
 from hounsfield.core.predictions import Predictions
 from hounsfield.errors import UsageError
 from hounsfield.evaluate import Evaluation
-from hounsfield.explain import choices_of, explain, most_confident, panel_facts, write_panels
+from hounsfield.explain import GRADCAM, METHODS, choices_of, explain, most_confident, panel_facts, write_panels
 from hounsfield.export import Parity, export
 from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.reporter import SILENT, Reporter
@@ -293,7 +293,9 @@ def external_stage(
     return predictions
 
 
-def explain_stage(run: RunFolder, machine: Machine, cases: Mapping[str, str | None] | None = None) -> Path:
+def explain_stage(
+    run: RunFolder, machine: Machine, cases: Mapping[str, str | None] | None = None, methods: Sequence[str] = (GRADCAM,)
+) -> Path:
     """Explain chosen cases (case → label or None for the decided one), by default the most confident right and wrong ones."""
     machine.reporter.stage("explain")
     bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
@@ -305,12 +307,14 @@ def explain_stage(run: RunFolder, machine: Machine, cases: Mapping[str, str | No
             bundle,
             cohort,
             targets,
+            methods,
             device=machine.device,
             workers=machine.workers,
-            progress=machine.reporter.bar("Grad-CAM"),
+            progress=machine.reporter.bar("maps"),
         )
         panels = write_panels(run.explain, bundle, found, panel_facts(predictions, chosen))
-    machine.reporter.say(f"Grad-CAM of {len(found)} cases in {run.explain}")
+    titles = ", ".join(METHODS[method].title for method in methods)
+    machine.reporter.say(f"{titles} of {len(found)} cases in {run.explain}")
     return panels
 
 

@@ -16,7 +16,7 @@ from hounsfield.core.cohort import Leaks
 from hounsfield.errors import UsageError
 from hounsfield.evaluate import Evaluation
 from hounsfield.evaluate import evaluate as judge
-from hounsfield.explain import Explanation
+from hounsfield.explain import GRADCAM, Explanation
 from hounsfield.explain import explain as explain_cases
 from hounsfield.export import Parity
 from hounsfield.export import export as export_bundle
@@ -153,11 +153,12 @@ def evaluate(predictions: Predictions, *, resamples: int = 2000, seed: int = 0) 
 
 
 def explain(
-    bundle: Bundle, cohort: Cohort, cases: Sequence[str] | Mapping[str, str], *, device: str = "auto"
-) -> list[Explanation]:
-    """Return Grad-CAM for cases; a mapping says for which label, a list takes the positive (or the last) one."""
+    bundle: Bundle, cohort: Cohort, cases: Sequence[str] | Mapping[str, str], *, methods: Sequence[str] = (GRADCAM,),
+    device: str = "auto",
+) -> list[Explanation]:  # fmt: skip
+    """Return maps of cases, one per method; a mapping says for which label, a list takes the positive (or the last) one."""
     wanted = dict(cases) if isinstance(cases, Mapping) else dict.fromkeys(cases, bundle.positive or bundle.labels[-1])
-    return explain_cases(bundle, cohort, wanted, device=device)
+    return explain_cases(bundle, cohort, wanted, methods, device=device)
 
 
 def export(bundle: Bundle, cohort: Cohort, out: Place) -> Parity:

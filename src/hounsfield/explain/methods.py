@@ -1,0 +1,191 @@
+"""Maps of a case by several methods, under one vocabulary: raw values, never stretched, with the settings they were made by."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from captum.attr import GradientShap, IntegratedGradients, KernelShap, Lime, Occlusion
+from skimage.segmentation import slic
+
+from hounsfield.errors import UsageError
+from hounsfield.explain.attribution import Attribution, in_frame
+from hounsfield.explain.gradcam import grad_cam, grad_cam_plus_plus
+from hounsfield.explain.subject import BLUR, TOGETHER, Subject
+
+# Enough that a lesion of a tenth of the width is a piece of its own, few enough that some hundred questions tell them apart.
+PIECES = 60
+QUESTIONS = 400
+STEPS = 32
+DRAWS = 32
+NOISE = 0.05
+# Windows per side that occlusion moves over the image, overlapping by half.
+WINDOWS = 7
+COMPACTNESS = 0.1
+
+_LOGIT = "change of the logit when a place is blurred"
+
+
+@dataclass(frozen=True)
+class Method:
+    """How a map is made.
+
+    Attributes
+    ----------
+    title:
+        As people write it.
+    signed:
+        Whether values may speak against the target.
+    unit:
+        What a value is.
+    run:
+        (subject, seed) → map (h, w), or (slices, h, w) of a volume; and the settings.
+    """
+
+    title: str
+    signed: bool
+    unit: str
+    run: Callable[[Subject, int], tuple[np.ndarray, dict[str, Any]]]
+
+
+def check_method(method: str) -> None:
+    """Raise UsageError where there is no such method."""
+    if method not in METHODS:
+        raise UsageError(f"there is no method {method!r}", fix=f"Choose from: {', '.join(METHODS)}.")
+
+
+def attribute(subject: Subject, method: str, sizes: list[tuple[int, int]], *, seed: int = 0) -> Attribution:
+    """Return the map of a case by a method of `METHODS`.
+
+    Parameters
+    ----------
+    sizes:
+        Height and width of each slice's original frame.
+    seed:
+        For methods that draw (SHAP, LIME); the others do not depend on it.
+
+    Raises
+    ------
+    UsageError
+        If there is no such method, or the backbone has no feature maps and the method needs some.
+    """
+    check_method(method)
+    known = METHODS[method]
+    raw, settings = known.run(subject, seed)
+    chosen = subject.chosen
+    if chosen is None:
+        chosen = int(raw.max(axis=(1, 2)).argmax())
+        raw = raw[chosen]
+    return Attribution(
+        in_frame(raw, subject.recipe, sizes[chosen]), float(np.abs(raw).max()), chosen, len(subject.stored), subject.weight,
+        subject.target, method, known.signed, known.unit, settings,
+    )  # fmt: skip
+
+
+def _integrated_gradients(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+    shown, hidden = subject.shown[None], subject.hidden[None]
+    found = IntegratedGradients(subject.score).attribute(shown, hidden, n_steps=STEPS, internal_batch_size=TOGETHER)
+    return _of_channels(found), {"steps": STEPS, "baseline": _blurred()}
+
+
+def _gradient_shap(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+    shown, hidden = subject.shown[None], subject.hidden[None]
+    baselines = torch.cat([hidden, torch.zeros_like(hidden), torch.full_like(hidden, float(shown.mean()))])
+    total = torch.zeros_like(shown)
+    with _drawing(seed):
+        for _ in range(DRAWS // TOGETHER):
+            total += GradientShap(subject.score).attribute(shown, baselines, n_samples=TOGETHER, stdevs=NOISE)
+    settings = {"draws": DRAWS, "noise": NOISE, "baselines": f"{_blurred()}; black; mean", "seed": seed}
+    return _of_channels(total / (DRAWS // TOGETHER)), settings
+
+
+def _occlusion(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+    shown, hidden = subject.shown, subject.hidden
+    sides = [max(1, 2 * length // (WINDOWS + 1)) for length in shown.shape[1:]]
+    steps = [max(1, side // 2) for side in sides]
+    with torch.no_grad():
+        found = Occlusion(subject.score).attribute(
+            shown[None], (len(shown), *sides), (len(shown), *steps), hidden[None], perturbations_per_eval=TOGETHER
+        )
+    return found[0].mean(dim=0).cpu().numpy(), {"window": sides, "step": steps, "replaced by": _blurred()}
+
+
+def _kernel_shap(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+    return _by_pieces(subject, KernelShap(subject.score), seed)
+
+
+def _lime(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+    return _by_pieces(subject, Lime(subject.score), seed)
+
+
+def _by_pieces(subject: Subject, ask: Any, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+    pieces = pieces_of(subject)
+    mask = torch.from_numpy(pieces).to(subject.device).expand(subject.shown.shape)
+    with torch.no_grad(), _drawing(seed):
+        found = ask.attribute(
+            subject.shown[None], subject.hidden[None], feature_mask=mask[None], n_samples=QUESTIONS,
+            perturbations_per_eval=TOGETHER,
+        )  # fmt: skip
+    settings = {"pieces": int(pieces.max()) + 1, "questions": QUESTIONS, "replaced by": _blurred(), "seed": seed}
+    return found[0].mean(dim=0).cpu().numpy(), settings
+
+
+def pieces_of(subject: Subject) -> np.ndarray:
+    """Number the pieces that methods take away: superpixels (SLIC: Achanta et al. 2012), (H, W) or, of a volume, (slices, H, W)."""
+    values = np.moveaxis(subject.shown.cpu().numpy(), 0, -1)
+    found = slic(
+        values, n_segments=PIECES, compactness=COMPACTNESS, channel_axis=-1, start_label=0, enforce_connectivity=True
+    )
+    return np.unique(found, return_inverse=True)[1].reshape(found.shape).astype(np.int64)
+
+
+def _grad_cam(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+    return grad_cam(subject), {}
+
+
+def _grad_cam_plus_plus(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
+    return grad_cam_plus_plus(subject), {}
+
+
+@contextmanager
+def _drawing(seed: int) -> Iterator[None]:
+    """Captum draws from the global generators: they get a seed, and are left as they were."""
+    before = np.random.get_state()  # noqa: NPY002
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            np.random.set_state(before)  # noqa: NPY002
+
+
+def _of_channels(found: torch.Tensor) -> np.ndarray:
+    values: np.ndarray = found[0].detach().sum(dim=0).cpu().numpy()
+    return values
+
+
+def _blurred() -> str:
+    return f"blurred by {BLUR:.0%} of the shorter side"
+
+
+_CAM = "change of the logit per change of the feature map, summed over its channels"
+METHODS: dict[str, Method] = {
+    "gradcam": Method("Grad-CAM", False, _CAM, _grad_cam),
+    "gradcam++": Method("Grad-CAM++", False, _CAM.replace("summed", "weighed and summed"), _grad_cam_plus_plus),
+    "integrated-gradients": Method(
+        "Integrated gradients", True, "share of the logit's change from the blurred image", _integrated_gradients
+    ),
+    "gradient-shap": Method(
+        "SHAP (gradients)", True, "share of the logit's change from the baselines, expected", _gradient_shap
+    ),
+    "kernel-shap": Method(
+        "SHAP (superpixels)", True, "share of a superpixel in the logit's change from the blurred image", _kernel_shap
+    ),
+    "lime": Method("LIME", True, "weight of a superpixel in a linear model of the logit", _lime),
+    "occlusion": Method("Occlusion", True, _LOGIT, _occlusion),
+}

@@ -44,12 +44,15 @@ class Method:
         What a value is.
     run:
         (subject, seed) → map (h, w), or (slices, h, w) of a volume; and the settings.
+    draws:
+        Whether chance has a part in it.
     """
 
     title: str
     signed: bool
     unit: str
     run: Callable[[Subject, int], tuple[np.ndarray, dict[str, Any]]]
+    draws: bool = False
 
 
 def check_method(method: str) -> None:
@@ -181,11 +184,15 @@ METHODS: dict[str, Method] = {
         "Integrated gradients", True, "share of the logit's change from the blurred image", _integrated_gradients
     ),
     "gradient-shap": Method(
-        "SHAP (gradients)", True, "share of the logit's change from the baselines, expected", _gradient_shap
+        "SHAP (gradients)", True, "share of the logit's change from the baselines, expected", _gradient_shap, draws=True
     ),
     "kernel-shap": Method(
-        "SHAP (superpixels)", True, "share of a superpixel in the logit's change from the blurred image", _kernel_shap
+        "SHAP (superpixels)",
+        True,
+        "share of a superpixel in the logit's change from the blurred image",
+        _kernel_shap,
+        draws=True,
     ),
-    "lime": Method("LIME", True, "weight of a superpixel in a linear model of the logit", _lime),
+    "lime": Method("LIME", True, "weight of a superpixel in a linear model of the logit", _lime, draws=True),
     "occlusion": Method("Occlusion", True, _LOGIT, _occlusion),
 }

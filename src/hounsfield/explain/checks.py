@@ -1,0 +1,179 @@
+"""Whether a map means something: four questions with a figure each, passed or failed.
+
+In published tests all of eight saliency methods failed at least one of such (Arun et al., Radiology: Artificial Intelligence
+3(6), e200267, 2021). A map is shown with its answers.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import torch
+from scipy.stats import spearmanr
+
+from hounsfield.explain.methods import METHODS, pieces_of
+from hounsfield.explain.subject import Subject
+
+# A map that hardly changes when the network knows nothing shows the image, and not the network (Adebayo et al., NeurIPS 2018).
+MOST_LIKE_RANDOM = 0.3
+# Two maps of the same thing by chance alone should be nearly one.
+LEAST_REPEATED = 0.8
+# Two methods that share less than this do not tell the same story.
+LEAST_AGREEMENT = 0.3
+ORDERS = 20
+NETWORKS = 3
+
+
+@dataclass(frozen=True)
+class Check:
+    """An answer.
+
+    Attributes
+    ----------
+    name:
+        "randomisation", "deletion", "repeatability" or "agreement".
+    method:
+        Of which map; of agreement "first, second".
+    value, limit:
+        The figure, and what it is held against; None where it has no value (a map without any contrast).
+    passed:
+        None where the question cannot be asked.
+    said:
+        The figure in words.
+    """
+
+    name: str
+    method: str
+    value: float | None
+    limit: float
+    passed: bool | None
+    said: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return plain values only."""
+        return dict(vars(self))
+
+
+def check_maps(subject: Subject, methods: Sequence[str], *, seed: int = 0) -> list[Check]:
+    """Ask all questions of the maps of a case.
+
+    Randomisation, deletion and repeatability are of each method, agreement of each pair. Methods that do not draw
+    repeat themselves exactly and are not asked whether they do.
+    """
+    raw = {method: _run(subject, method, seed) for method in methods}
+    found = []
+    for method, values in raw.items():
+        found.append(_randomisation(subject, method, values, seed))
+        found.append(_deletion(subject, method, values, seed))
+        if METHODS[method].draws:
+            again = _run(subject, method, seed + 1)
+            found.append(
+                _least("repeatability", method, rank_correlation(values, again), LEAST_REPEATED, "another seed")
+            )
+    names = list(raw)
+    for place, first in enumerate(names):
+        for second in names[place + 1 :]:
+            value = rank_correlation(_positive(raw[first], raw[second]), _positive(raw[second], raw[first]))
+            found.append(_least("agreement", f"{first}, {second}", value, LEAST_AGREEMENT, "the other method"))
+    return found
+
+
+def rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Spearman's rank correlation of two maps of one shape; None where one has no contrast."""
+    if np.ptp(first) == 0 or np.ptp(second) == 0:
+        return None
+    return float(spearmanr(first.ravel(), second.ravel()).statistic)
+
+
+def randomised(subject: Subject, seed: int) -> Subject:
+    """The same case before a network that knows nothing: every weight of what was trained drawn anew, as spread as it was.
+
+    The frozen front is that of every model with this backbone; what a model learnt of the task is in the rest.
+    """
+    generator = torch.Generator().manual_seed(seed)
+    network = copy.deepcopy(subject.network)
+    with torch.no_grad():
+        for tail in network.tails:
+            for parameter in tail.parameters():
+                spread, middle = parameter.std() if parameter.numel() > 1 else parameter.abs(), parameter.mean()
+                drawn = torch.randn(parameter.shape, generator=generator).to(parameter.device)
+                parameter.copy_(middle + drawn * spread if parameter.ndim == 1 else drawn * spread)
+    return replace(subject, network=network)
+
+
+def deletion(subject: Subject, values: np.ndarray, seed: int) -> tuple[float, np.ndarray]:
+    """Take superpixels away, the strongest first, and return the mean logit on the way; and that of each of several random orders.
+
+    Petsiuk et al., BMVC 2018, by superpixels and with the blurred image instead of grey.
+    """
+    pieces = pieces_of(subject)
+    count = int(pieces.max()) + 1
+    strength = np.bincount(pieces.ravel(), weights=_on_grid(values, pieces.shape).ravel()) / np.bincount(pieces.ravel())
+    generator = np.random.default_rng(seed)
+    orders = [np.argsort(-strength, kind="stable"), *(generator.permutation(count) for _ in range(ORDERS))]
+    means = []
+    for order in orders:
+        rank = np.empty(count, dtype=np.int64)
+        rank[order] = np.arange(count)
+        place = torch.from_numpy(rank[pieces]).to(subject.device)
+        steps = np.linspace(0, count, min(count, 16) + 1)[1:-1]
+        with torch.no_grad():
+            shown = torch.stack([torch.where(place < step, subject.hidden, subject.shown) for step in steps])
+            means.append(float(subject.score(shown).mean()))
+    return means[0], np.array(means[1:])
+
+
+def _run(subject: Subject, method: str, seed: int) -> np.ndarray:
+    return METHODS[method].run(subject, seed)[0]
+
+
+def _randomisation(subject: Subject, method: str, values: np.ndarray, seed: int) -> Check:
+    # With their signs: which way a place speaks is what a signed map claims. Its absolute values keep the edges of the image.
+    # One ignorant network may by chance resemble the map, so several are asked.
+    each = [
+        rank_correlation(values, _run(randomised(subject, seed + number), method, seed)) for number in range(NETWORKS)
+    ]
+    known = [value for value in each if value is not None]
+    value = float(np.mean(known)) if known else None
+    if value is None:
+        return Check("randomisation", method, None, MOST_LIKE_RANDOM, None, "one of the two maps is empty")
+    passed = abs(value) < MOST_LIKE_RANDOM
+    return Check(
+        "randomisation", method, value, MOST_LIKE_RANDOM, passed,
+        f"rank correlation {value:.2f} with the maps of networks that know nothing (below {MOST_LIKE_RANDOM:g} passes)",
+    )  # fmt: skip
+
+
+def _deletion(subject: Subject, method: str, values: np.ndarray, seed: int) -> Check:
+    own, chance = deletion(subject, values, seed)
+    limit = float(np.quantile(chance, 0.05))
+    return Check(
+        "deletion", method, own, limit, bool(own < limit),
+        f"mean logit {own:.2f} while the strongest places are taken away first, {chance.mean():.2f} in random order "
+        f"(below {limit:.2f}, of nineteen in twenty, passes)",
+    )  # fmt: skip
+
+
+def _least(name: str, method: str, value: float | None, limit: float, other: str) -> Check:
+    if value is None:
+        return Check(name, method, None, limit, None, "one of the two maps is empty")
+    said = f"rank correlation {value:.2f} with the map of {other} ({limit:g} or more passes)"
+    return Check(name, method, value, limit, bool(value >= limit), said)
+
+
+def _positive(values: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """What speaks for the target, on the finer of the two grids."""
+    shape = tuple(max(sides) for sides in zip(values.shape, other.shape, strict=True))
+    return _on_grid(values.clip(0), shape)
+
+
+def _on_grid(values: np.ndarray, shape: Sequence[int]) -> np.ndarray:
+    """A map on another grid, the nearest cell of each place."""
+    for axis, length in enumerate(shape):
+        places = ((np.arange(length) + 0.5) * values.shape[axis] / length).astype(np.int64)
+        values = values.take(places, axis=axis)
+    return values

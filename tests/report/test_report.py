@@ -456,3 +456,31 @@ def test_reporting_items_are_filled_for_other_tasks(tmp_path: Path, folder: Call
     assert rows.height == 96 and rows.filter(pl.col("number") == "37")["answer"][0].startswith(
         "Held-out test part: AUC"
     )
+
+
+def test_other_maps_and_their_checks_stand_below_the_first(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path, BINARY)
+    entries = files.read_json(folder / "explain" / "panels.json")
+    first = entries[0]
+    first["maps"] = [
+        {"title": title, "overlay": first["overlay"], "note": f"colours run from {low} to 2"}
+        for title, low in (("SHAP (superpixels)", "−2"), ("LIME", "−1"))
+    ]
+    first["checks"] = [
+        {
+            "name": "randomisation",
+            "method": "lime",
+            "value": 0.1,
+            "limit": 0.3,
+            "passed": True,
+            "said": "rank correlation 0.10",
+        },
+        {"name": "deletion", "method": "lime", "value": 1.0, "limit": 0.5, "passed": False, "said": "mean logit 1.00"},
+        {"name": "agreement", "method": "a, b", "value": None, "limit": 0.3, "passed": None, "said": "one is empty"},
+    ]
+    files.write_json(folder / "explain" / "panels.json", entries)
+    write_report(folder, resamples=100)
+    looks = text_of(folder).split('id="looks"')[1].split("</section>")[0]
+    assert "LIME: colours run from −1 to 2" in looks and "1 of 2 checks passed" in looks
+    assert ">failed</span>; mean logit 1.00" in looks and "Agreement (a, b): not asked; one is empty" in looks
+    assert looks.count("data:image/png") == 11

@@ -20,11 +20,16 @@ Methods = Annotated[
         help="gradcam (default), gradcam++, integrated-gradients, gradient-shap, kernel-shap, lime, occlusion; can be repeated.",
     ),
 ]
+Check = Annotated[
+    bool,
+    typer.Option("--check", help="Ask of each map whether it means something; takes some hundred looks at a case."),
+]
 
 
 @app.command(epilog="Example: `hounsfield explain runs/first --case case-3f2a90c1d4e5`")
 def explain(
-    run: opt.Run, case: Case = None, target: Target = None, method: Methods = None, device: opt.Device = "auto",
+    run: opt.Run, case: Case = None, target: Target = None, method: Methods = None, check: Check = False,
+    device: opt.Device = "auto",
     workers: opt.Workers = None,
 ) -> None:  # fmt: skip
     """Maps of chosen cases, or of the most confident right and wrong ones: PNG overlays, and arrays with their raw scale."""
@@ -39,5 +44,6 @@ def explain(
             Machine(device, workers, bars),
             dict.fromkeys(case, target) if case else None,
             method or [GRADCAM],
+            check=check,
         )
     console.print(f"maps: {written.parent}", soft_wrap=True)

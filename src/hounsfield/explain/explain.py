@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +16,7 @@ from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import Cohort
 from hounsfield.errors import HounsfieldError, UsageError
 from hounsfield.explain.attribution import Attribution
+from hounsfield.explain.checks import Check, check_maps
 from hounsfield.explain.methods import METHODS, attribute, check_method
 from hounsfield.explain.pictures import overlaid, save_picture, shown
 from hounsfield.explain.subject import subject_of
@@ -32,12 +33,13 @@ class Explanation:
     """A case with its maps, one per method in the order asked for, and the frame that they belong to (conditioned values).
 
     Every method explains the same slice but for volumes, of which each has the slice where it is greatest; `frames` has one
-    frame per map.
+    frame per map. `checks` are empty unless asked for.
     """
 
     case: str
     attributions: list[Attribution]
     frames: list[np.ndarray]
+    checks: list[Check] = field(default_factory=list)
 
     @property
     def attribution(self) -> Attribution:
@@ -55,12 +57,15 @@ def explain(
     targets: dict[str, str],
     methods: Sequence[str] = (GRADCAM,),
     *,
+    check: bool = False,
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
 ) -> list[Explanation]:
     """Explain cases, each for one label (case → label), in the order given, by each of the methods.
+
+    With `check` each map is asked whether it means something (`check_maps`), which takes some hundred looks at a case.
 
     Raises
     ------
@@ -89,7 +94,8 @@ def explain(
             maps.append(attribute(subject, method, sizes, seed=seed))
             if progress is not None:
                 progress(len(found) * len(methods) + len(maps), len(jobs) * len(methods))
-        found.append(Explanation(case, maps, [_middle(frames[one.slice], bundle) for one in maps]))
+        checks = check_maps(subject, methods, seed=seed) if check else []
+        found.append(Explanation(case, maps, [_middle(frames[one.slice], bundle) for one in maps], checks))
     return found
 
 
@@ -123,6 +129,7 @@ def write_panels(
         panels.append({
             "case": one.case, **known, "target": one.attribution.target, "image": f"{one.case}.png",
             "overlay": maps[0]["overlay"], "scale": maps[0]["scale"], "note": maps[0]["note"], "maps": maps,
+            "checks": [check.to_dict() for check in one.checks],
         })  # fmt: skip
     files.write_json(folder / "panels.json", panels)
     return folder / "panels.json"

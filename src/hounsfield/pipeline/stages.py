@@ -294,8 +294,9 @@ def external_stage(
 
 
 def explain_stage(
-    run: RunFolder, machine: Machine, cases: Mapping[str, str | None] | None = None, methods: Sequence[str] = (GRADCAM,)
-) -> Path:
+    run: RunFolder, machine: Machine, cases: Mapping[str, str | None] | None = None, methods: Sequence[str] = (GRADCAM,),
+    *, check: bool = False,
+) -> Path:  # fmt: skip
     """Explain chosen cases (case → label or None for the decided one), by default the most confident right and wrong ones."""
     machine.reporter.stage("explain")
     bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
@@ -308,6 +309,7 @@ def explain_stage(
             cohort,
             targets,
             methods,
+            check=check,
             device=machine.device,
             workers=machine.workers,
             progress=machine.reporter.bar("maps"),
@@ -315,6 +317,10 @@ def explain_stage(
         panels = write_panels(run.explain, bundle, found, panel_facts(predictions, chosen))
     titles = ", ".join(METHODS[method].title for method in methods)
     machine.reporter.say(f"{titles} of {len(found)} cases in {run.explain}")
+    for one in found:
+        for item in one.checks:
+            answer = {True: "passed", False: "FAILED", None: "not asked"}[item.passed]
+            machine.reporter.say(f"  {one.case} {item.method}, {item.name}: {answer}; {item.said}")
     return panels
 
 

@@ -154,11 +154,11 @@ def evaluate(predictions: Predictions, *, resamples: int = 2000, seed: int = 0) 
 
 def explain(
     bundle: Bundle, cohort: Cohort, cases: Sequence[str] | Mapping[str, str], *, methods: Sequence[str] = (GRADCAM,),
-    device: str = "auto",
+    check: bool = False, device: str = "auto",
 ) -> list[Explanation]:  # fmt: skip
     """Return maps of cases, one per method; a mapping says for which label, a list takes the positive (or the last) one."""
     wanted = dict(cases) if isinstance(cases, Mapping) else dict.fromkeys(cases, bundle.positive or bundle.labels[-1])
-    return explain_cases(bundle, cohort, wanted, methods, device=device)
+    return explain_cases(bundle, cohort, wanted, methods, check=check, device=device)
 
 
 def export(bundle: Bundle, cohort: Cohort, out: Place) -> Parity:

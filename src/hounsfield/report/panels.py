@@ -16,7 +16,11 @@ _NEEDED = ("case", "truth", "decision", "probability", "image", "overlay")
 
 @dataclass(frozen=True)
 class Panel:
-    """One case: the image, the map over it, and what was said of it. Pictures are data URIs."""
+    """One case: the image, the map over it, and what was said of it. Pictures are data URIs.
+
+    `title` is the method of that map; `others` are title, picture and note of the maps by other methods; `checks` are what
+    was asked of which map, whether it passed (None: it could not be asked), and the figure in words.
+    """
 
     case: str
     part: str
@@ -29,6 +33,9 @@ class Panel:
     overlay: str
     scale: float | None
     note: str
+    title: str = "Grad-CAM"
+    others: tuple[tuple[str, str, str], ...] = ()
+    checks: tuple[tuple[str, bool | None, str], ...] = ()
 
 
 def panels(entries: list[dict[str, Any]], folder: Path) -> list[Panel]:
@@ -66,6 +73,15 @@ def _panel(entry: dict[str, Any], folder: Path) -> Panel:
         overlay=_picture(folder, entry["overlay"]),
         scale=None if scale is None else float(scale),
         note=scrub(str(entry.get("note") or "")),
+        title=next((str(one["title"]) for one in entry.get("maps") or []), "Grad-CAM"),
+        others=tuple(
+            (str(one["title"]), _picture(folder, one["overlay"]), scrub(str(one["note"])))
+            for one in (entry.get("maps") or [])[1:]
+        ),
+        checks=tuple(
+            (f"{one['name'].capitalize()} ({one['method']})", one["passed"], str(one["said"]))
+            for one in entry.get("checks") or []
+        ),
     )
 
 

@@ -11,7 +11,8 @@ import torch
 from torch import nn
 
 from hounsfield.explain import METHODS, Method, check_maps
-from hounsfield.explain.checks import Check, deletion, randomised, rank_correlation
+from hounsfield.explain.checks import Check, deletion, random_deletions, randomised, rank_correlation
+from hounsfield.explain.methods import pieces_of
 
 from .test_methods import AGAINST, FOR, IMAGE, SIDE, WEIGHTS, Linear, subject
 
@@ -71,8 +72,9 @@ def test_a_map_of_chance_fails_to_repeat_itself_and_to_agree(known: Callable[[st
 
 def test_taking_the_right_places_away_first_lowers_the_logit_sooner() -> None:
     one = subject(Linear(WEIGHTS * 20), IMAGE)
-    right, chance = deletion(one, FOR - AGAINST, seed=0)
-    wrong, _ = deletion(one, AGAINST - FOR, seed=0)
+    pieces = pieces_of(one)
+    chance = random_deletions(one, pieces, seed=0)
+    right, wrong = (deletion(one, pieces, values) for values in (FOR - AGAINST, AGAINST - FOR))
     assert right < chance.min() <= chance.max() < wrong
 
 

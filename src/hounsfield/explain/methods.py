@@ -19,7 +19,7 @@ from hounsfield.explain.subject import BLUR, TOGETHER, Subject
 
 # Enough that a lesion of a tenth of the width is a piece of its own, few enough that some hundred questions tell them apart.
 PIECES = 60
-QUESTIONS = 400
+QUESTIONS = 256
 STEPS = 32
 DRAWS = 32
 NOISE = 0.05

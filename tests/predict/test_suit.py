@@ -13,6 +13,7 @@ import pytest
 from hounsfield.core import Bundle
 from hounsfield.errors import BundleError
 from hounsfield.predict.suit import Seen, checks, noted
+from hounsfield.prepare.reach import reach_of, values_of
 
 
 def bundle(**known: Any) -> Bundle:
@@ -57,9 +58,29 @@ def test_what_is_noted_names_no_case() -> None:
             "spacing": [[0.5, 0.4], None, [0.7, 0.9]],
         }
     )
-    assert noted(table, None) == {
+    assert noted(table, {"suited": None, "reach": None}) == {
         "modalities": ["CT"],
         "body_parts": ["CHEST", "HEAD"],
         "spacing": [0.4, 0.9],
         "suited": None,
+        "reach": None,
     }
+
+
+def test_values_and_colours_far_from_those_of_training_are_named() -> None:
+    """Slides of one stain: the same in grey, as a negative that nothing else asks for, and blown out, are told apart from them."""
+    generator = np.random.default_rng(0)
+
+    def slide() -> np.ndarray:
+        grey = generator.uniform(0.3, 0.7, size=(1, 1, 16, 16))
+        return np.clip(np.concatenate([grey + 0.2, grey - 0.1, grey + 0.1], axis=1) + generator.normal(0, 0.02), 0, 1)
+
+    training = [slide() for _ in range(60)]
+    reach = reach_of([values_of(case, colour=True) for case in training])
+    _, check = checks(bundle(reach={name: list(ends) for name, ends in reach.items()}))
+    assert all(check(slide(), None).reason is None for _ in range(200))
+    grey = np.repeat(training[0].mean(axis=1, keepdims=True), 3, axis=1)
+    assert check(grey, None).reason == "its colours are unlike those of the training images"
+    blown = np.where(generator.random(training[0].shape) < 0.8, 1.0, training[0])
+    assert "values" in str(check(blown, None).reason)
+    assert "colour" not in reach_of([values_of(case, colour=False) for case in training])

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 from hounsfield.core import Bundle, Predictions
 from hounsfield.errors import BundleError
 from hounsfield.plan.anatomy import region_of
-from hounsfield.prepare.suited import Suited, thumbnail
+from hounsfield.prepare.reach import beyond, values_of
+from hounsfield.prepare.suited import UNLIKE, Suited, thumbnail
 
 INPUT = "input"
 # Pixels may be so many times smaller or larger than those of any training case.
@@ -43,14 +44,14 @@ class Seen:
 Check = Callable[[np.ndarray, np.ndarray | None], Seen]
 
 
-def noted(train: pl.DataFrame, suited: Suited | None) -> dict[str, Any]:
-    """What a bundle keeps of its training cases for `checks`: no patient, no image."""
+def noted(train: pl.DataFrame, described: Mapping[str, Any]) -> dict[str, Any]:
+    """What a bundle keeps of its training cases for `checks`: their headers, and what `train.describe` says of their images."""
     spacings = [float(row[-1]) for row in train["spacing"].drop_nulls().to_list() if row]
     return {
         "modalities": sorted(train["modality"].drop_nulls().unique().to_list()),
         "body_parts": sorted(train["body_part"].drop_nulls().unique().to_list()),
         "spacing": [round(min(spacings), 4), round(max(spacings), 4)] if spacings else None,
-        "suited": None if suited is None else suited.model_dump(mode="json"),
+        **described,
     }
 
 
@@ -69,9 +70,15 @@ def checks(bundle: Bundle) -> tuple[Callable[[Mapping[str, Any]], str | None], C
     except ValidationError as error:
         raise BundleError("what the bundle knows of its training images is not valid", where=bundle.folder) from error
 
+    reach = known.get("reach") or {}
+
     def check(case: np.ndarray, embedding: np.ndarray | None) -> Seen:
         reason, distance = (None, None) if suited is None else suited.look(thumbnail(case), embedding)
-        return Seen(reason, float(case.mean()), float(case.std()), distance)
+        values = values_of(case, colour="colour" in reach)
+        # What is turned or inverted is named so; of an image that is only unlike, its values may tell why.
+        if reason is None or reason == UNLIKE:
+            reason = beyond(values, reach) or reason
+        return Seen(reason, values["brightness"], values["contrast"], distance)
 
     return lambda row: _by_header(row, known), check
 

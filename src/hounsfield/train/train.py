@@ -27,7 +27,6 @@ from hounsfield.predict import files_of, tabulate
 from hounsfield.predict.engine import score
 from hounsfield.predict.suit import INPUT, noted
 from hounsfield.prepare import Preparation, Store, fill, preparation_from, stored_channels
-from hounsfield.prepare.suited import Suited
 from hounsfield.train.activations import Activations, cache
 from hounsfield.train.batches import Batches, CachedSource, ImageSource, Source
 from hounsfield.train.calibrate import calibrate
@@ -121,8 +120,11 @@ def train(
         joined_history(histories, kept).write_csv(partial)
     network.save(run / "train" / "weights.safetensors")
     cases = cohort.part("train")["case"].to_list()
-    suited = describe(network, store, cases, fits.source(cases, plan.seed.value), plan.slices.value) if cases else None
-    return _seal(network, cohort, plan, preparation, parts, store, suited, run, target, workers, heard)
+    seen = fits.source(cases, plan.seed.value)
+    described = describe(
+        network, store, cases, seen, plan.slices.value, colour=plan.conditioning.value == "colour"
+    ) if cases else {}  # fmt: skip
+    return _seal(network, cohort, plan, preparation, parts, store, described, run, target, workers, heard)
 
 
 @dataclass(frozen=True)
@@ -193,7 +195,7 @@ def _deadlines(plan: Plan, started: float, members: int) -> list[float | None]:
 
 def _seal(
     network: Network, cohort: Cohort, plan: Plan, preparation: Preparation, parts: list[Parts], store: Store,
-    suited: Suited | None, run: Path, device: torch.device, workers: int | None, heard: Listeners,
+    described: dict[str, Any], run: Path, device: torch.device, workers: int | None, heard: Listeners,
 ) -> Trained:  # fmt: skip
     folds = cohort.about.folds
     table = cohort.part("train" if folds else "calibration")
@@ -220,7 +222,7 @@ def _seal(
         logits = np.stack([scored.logits[case].mean(axis=0) for case in rows["case"]])
         told = "the calibration part"
     calibration = calibrate(plan, logits, truth, weights, told)
-    reference = _reference(cohort, plan, store, suited)
+    reference = _reference(cohort, plan, store, described)
     bundle = Bundle.seal(
         run / "bundle", plan=plan, recipe=preparation.recipe, calibration=calibration, reference=reference,
         weights=run / "train" / "weights.safetensors",
@@ -248,7 +250,7 @@ def _weights(plan: Plan, cohort: Cohort) -> dict[str, float]:
     }
 
 
-def _reference(cohort: Cohort, plan: Plan, store: Store, suited: Suited | None) -> dict[str, Any]:
+def _reference(cohort: Cohort, plan: Plan, store: Store, described: dict[str, Any]) -> dict[str, Any]:
     """What training images were like, for whoever asks whether a new image is one of theirs. No patient data."""
     train = cohort.part("train")
     rows = store.rows(train["case"].to_list())
@@ -260,7 +262,7 @@ def _reference(cohort: Cohort, plan: Plan, store: Store, suited: Suited | None) 
         for place, name in enumerate(cohort.about.labels)
     }
     return {
-        INPUT: noted(train, suited),
+        INPUT: noted(train, described),
         "unit": plan.unit.value,
         "modality": train["modality"].drop_nulls().mode().sort().to_list()[:1],
         "body_part": train["body_part"].drop_nulls().mode().sort().to_list()[:1],

@@ -132,6 +132,19 @@ def test_asking_finds_what_speaks_for_and_what_speaks_against(method: str) -> No
     np.testing.assert_allclose(opposite.values, -found.values, atol=0.02 * found.scale)
 
 
+@pytest.mark.parametrize("method", [*PIXELWISE, *ASKING])
+def test_maps_follow_the_logit_however_small_it_is(method: str) -> None:
+    """A network that has hardly learnt answers in hundredths: its map is that of a surer one, in its own unit."""
+    large, small = (attribute(subject(Linear(WEIGHTS * size), IMAGE), method, [(SIDE, SIDE)]) for size in (20, 0.02))
+    np.testing.assert_allclose(small.values * 1000, large.values, atol=0.03 * large.scale)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.1])
+def test_there_are_about_sixty_pieces_with_noise_and_without(noise: float) -> None:
+    shown = (IMAGE + noise * np.random.default_rng(1).normal(size=IMAGE.shape)).clip(0, 1)
+    assert 40 <= pieces_of(subject(Linear(WEIGHTS), shown)).max() + 1 <= 80
+
+
 def test_superpixel_shap_gives_each_piece_its_part_of_the_whole() -> None:
     """A linear network: the share of a piece is the sum over its pixels, and all of them are the whole change."""
     one = subject(Linear(WEIGHTS * 20), IMAGE)

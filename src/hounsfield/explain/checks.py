@@ -159,7 +159,7 @@ def _randomisation(subject: Subject, method: str, values: np.ndarray, seed: int)
     passed = abs(value) < MOST_LIKE_RANDOM
     return Check(
         "randomisation", method, value, MOST_LIKE_RANDOM, passed,
-        f"rank correlation {value:.2f} with the maps of networks that know nothing (below {MOST_LIKE_RANDOM:g} passes)",
+        f"rank correlation {_two(value)} with the maps of networks that know nothing (below {MOST_LIKE_RANDOM:g} passes)",
     )  # fmt: skip
 
 
@@ -167,8 +167,8 @@ def _deletion(method: str, own: float, chance: np.ndarray) -> Check:
     limit = float(np.quantile(chance, 0.05))
     return Check(
         "deletion", method, own, limit, bool(own < limit),
-        f"mean logit {own:.2f} while the strongest places are taken away first, {chance.mean():.2f} in random order "
-        f"(below {limit:.2f}, of nineteen in twenty, passes)",
+        f"mean logit {_two(own)} while the strongest places are taken away first, {_two(float(chance.mean()))} in random order "
+        f"(below {_two(limit)}, of nineteen in twenty, passes)",
     )  # fmt: skip
 
 
@@ -176,8 +176,12 @@ def _least(name: str, method: str, value: float | None, limit: float, other: str
     if value is None:
         return Check(name, method, None, limit, None, "one of the two maps is empty")
     kind = "correlation" if name == "repeatability" else "rank correlation"
-    said = f"{kind} {value:.2f} with the map of {other} ({limit:g} or more passes)"
+    said = f"{kind} {_two(value)} with the map of {other} ({limit:g} or more passes)"
     return Check(name, method, value, limit, bool(value >= limit), said)
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}".replace("-", "−")
 
 
 def _positive(values: np.ndarray, other: np.ndarray) -> np.ndarray:

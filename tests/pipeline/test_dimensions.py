@@ -56,7 +56,9 @@ def every_method_explains(run: RunFolder, folder: Path, monkeypatch: pytest.Monk
     case = predictions.table["case"][0]
     found = explain(bundle, cohort, {case: "yes"}, list(METHODS), device="cpu", workers=0)
     for one, frame in zip(found[0].attributions, found[0].frames, strict=True):
-        assert one.values.shape == frame.shape[:2] and np.isfinite(one.values).all() and one.scale > 0
+        assert one.values.shape == frame.shape[:2] and np.isfinite(one.values).all()
+        # Two epochs teach little: there may be nothing that speaks for the label, and Grad-CAM is empty then.
+        assert one.scale > 0 or not one.signed
         assert one.signed == (one.method not in ("gradcam", "gradcam++")) and (one.signed or one.values.min() >= 0)
     write_panels(folder, bundle, found, [{"kind": "right", "truth": "yes", "decision": "yes", "probability": 0.5}])
     told = json.loads((folder / "panels.json").read_text())[0]

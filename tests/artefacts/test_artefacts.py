@@ -164,7 +164,8 @@ def test_text_in_ct_is_what_has_the_greatest_value() -> None:
     assert clean == []
     assert best(found, "text", box) > 0.6
     # The same letters, of as many values as bone has, are not called text.
-    assert find_in(np.where(ink > 127, generator.normal(900, 100, ink.shape), slice_), modality="CT") == []
+    others = find_in(np.where(ink > 127, generator.normal(900, 100, ink.shape), slice_), modality="CT")
+    assert not [one for one in others if one.kind == "text"]
 
 
 @pytest.mark.parametrize("modality", [None, "DX", "US", "MR", "CT"])
@@ -318,7 +319,8 @@ def _rates(folder: Path, pattern: str, many: int) -> dict[str, float]:
         ),
         ("busi/images/*/*", {"text": (0.06, 0.25), "marker": (0, 0.15), "line": (0, 0.05), "border": (0, 0.1)}),
         ("head-ct/images/*", {"text": (0, 0.08), "marker": (0.08, 0.3), "line": (0, 0.15)}),
-        ("siim-ct-contrast/dicom/*", {"text": (0, 0), "marker": (0, 0), "line": (0, 0), "border": (0, 0.05)}),
+        # One patient lies under a shield, whose edge is a bright line.
+        ("siim-ct-contrast/dicom/*", {"text": (0, 0), "marker": (0, 0), "line": (0, 0.03), "border": (0, 0.05)}),
         ("dicom-series/mr-t1-sag/*", {"text": (0, 0), "marker": (0, 0), "line": (0, 0), "border": (0, 0.05)}),
     ],
     ids=["guangzhou", "nih", "busi", "head-ct", "siim-ct", "mr"],

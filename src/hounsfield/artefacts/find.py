@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 
 from hounsfield.artefacts.border import content_of, find_border
-from hounsfield.artefacts.finding import Artefact
-from hounsfield.artefacts.line import find_lines
+from hounsfield.artefacts.finding import Artefact, mask_of
+from hounsfield.artefacts.line import Line, find_lines
 from hounsfield.artefacts.marker import find_markers
 from hounsfield.artefacts.picture import picture_of, plane_of, shown_range
 from hounsfield.artefacts.text import find_text
@@ -37,7 +37,7 @@ def find_in(
     """Find burned-in text, side markers, device lines and empty borders in a frame, (height, width) or (…, 3).
 
     Text is looked for everywhere, in CT only among pixels that have exactly the greatest value; markers and lines in
-    radiographs and where the modality is not known.
+    radiographs, in sections (in other ways: see there) and where the modality is not known.
 
     Parameters
     ----------
@@ -55,17 +55,50 @@ def find_in(
     ValueError
         If the frame has another shape, or is empty.
     """
+    found, lines = _all_in(frame, value_range, inverted, modality)
+    border = [one for one in found if one.kind == "border"]
+    return [*(one for one in found if one.kind != "border"), *(line.artefact for line in lines), *border]
+
+
+def pixels_of(
+    frame: np.ndarray,
+    *,
+    value_range: tuple[float, float] | None = None,
+    inverted: bool = False,
+    modality: str | None = None,
+) -> dict[str, np.ndarray]:
+    """Return the pixels of what `find_in` finds: kind → bool (height, width), of the kinds that are there.
+
+    Boxes for text and markers, the outside of the content for a border; of a line its own pixels, not the box around them.
+    """
+    found, lines = _all_in(frame, value_range, inverted, modality)
+    shape = frame.shape[0], frame.shape[1]
+    masks = {kind: mask_of([one for one in found if one.kind == kind], shape) for kind in {one.kind for one in found}}
+    if lines:
+        whole = np.logical_or.reduce([line.pixels for line in lines])
+        rows, columns = (
+            np.minimum((np.arange(size) + 0.5) * small / size, small - 1).astype(int)
+            for size, small in zip(shape, whole.shape, strict=True)
+        )
+        masks["line"] = whole[np.ix_(rows, columns)]
+    return masks
+
+
+def _all_in(
+    frame: np.ndarray, value_range: tuple[float, float] | None, inverted: bool, modality: str | None
+) -> tuple[list[Artefact], list[Line]]:
     plane = plane_of(frame)
     shown = shown_range(plane, value_range)
     if not shown[1] > shown[0] or plane.min() == plane.max():
-        return []
+        return [], []
     picture = picture_of(plane, shown, inverted=inverted)
     section, known = modality in SECTIONS, modality is not None
     found = find_text(picture, _greatest(plane, picture.shape, inverted=inverted) if modality == "CT" else None)
-    if not known or modality in RADIOGRAPHS:
-        found += find_markers(picture, found)
-        found += find_lines(picture, radiograph=known)
-    return found + find_border(plane, shown, inverted=inverted, exact=section)
+    lines: list[Line] = []
+    if not known or section or modality in RADIOGRAPHS:
+        found += find_markers(picture, found, section=section)
+        lines = find_lines(picture, radiograph=not section if known else None)
+    return found + find_border(plane, shown, inverted=inverted, exact=section), lines
 
 
 def content_box(

@@ -35,8 +35,7 @@ class Artefact:
 def mask_of(artefacts: Iterable[Artefact], shape: tuple[int, int]) -> np.ndarray:
     """Return a bool array (height, width), true where an artefact lies; for a border, outside of the content.
 
-    A box covers every pixel that it touches. The box of a line covers much more than the line: to blank only letters,
-    give only those.
+    A box covers every pixel that it touches. The box of a line covers much more than the line: for its pixels see `pixels_of`.
     """
     height, width = shape
     mask = np.zeros((height, width), dtype=bool)

@@ -16,10 +16,14 @@ LOWEST, SHORTEST, HIGHEST = 8, 0.025, 0.12  # the height, in pixels and as parts
 MARGIN = 0.22  # a marker's centre lies within this part of a side from the nearest edge
 CONTRAST = 64  # of 255
 SURE = 0.5
+# In sections a marker stands in a corner, on black: elsewhere bone breaks into pieces that look like letters.
+DARK, MOSTLY_DARK, RING = 38, 0.8, 0.6
 
 
-def find_markers(picture: np.ndarray, taken: Sequence[Artefact] = ()) -> list[Artefact]:
+def find_markers(picture: np.ndarray, taken: Sequence[Artefact] = (), *, section: bool = False) -> list[Artefact]:
     """Find letters that stand alone in a picture (uint8, bright letters), but for those that are part of a text.
+
+    In a `section` only letters in a corner and on black are markers.
 
     The score is the product of five numbers in [0, 1]: contrast (full from half of the range), freedom from other
     structures (none where they are two fifths of what is in and around the letter), evenness of the ink, and what
@@ -43,6 +47,8 @@ def find_markers(picture: np.ndarray, taken: Sequence[Artefact] = ()) -> list[Ar
     for index in range(len(letters)):
         letter = letters.where(np.array([index]))
         box = _box(letter, picture.shape)
+        if section and not (_in_corner(box) and _on_black(box, picture)):
+            continue
         score = _score(letter, structures) * _apart(letter, picture, labels) * _open(letter, labels)
         if score >= SURE and not any(_inside(box, other.box) for other in taken):
             found.append(Artefact("marker", box, score))
@@ -101,6 +107,22 @@ def _box(letter: Components, shape: tuple[int, int]) -> tuple[float, float, floa
         max(float(letter.top[0]) - 1, 0.0) / height, max(float(letter.left[0]) - 1, 0.0) / width,
         min(float(letter.bottom[0]) + 1, height) / height, min(float(letter.right[0]) + 1, width) / width,
     )  # fmt: skip
+
+
+def _in_corner(box: tuple[float, float, float, float]) -> bool:
+    down, across = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+    return min(down, 1 - down) <= MARGIN and min(across, 1 - across) <= MARGIN
+
+
+def _on_black(box: tuple[float, float, float, float], picture: np.ndarray) -> bool:
+    height, width = picture.shape
+    top, left, bottom, right = box[0] * height, box[1] * width, box[2] * height, box[3] * width
+    room = RING * max(bottom - top, right - left)
+    first, start = max(0, round(top - room)), max(0, round(left - room))
+    ring = picture[first : round(bottom + room), start : round(right + room)].astype(np.int16)
+    ring[int(top) - first : int(np.ceil(bottom)) - first, int(left) - start : int(np.ceil(right)) - start] = -1
+    outside = ring[ring >= 0]
+    return bool(outside.size) and float((outside < DARK).mean()) >= MOSTLY_DARK
 
 
 def _inside(box: tuple[float, float, float, float], other: tuple[float, float, float, float]) -> bool:

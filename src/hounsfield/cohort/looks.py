@@ -22,7 +22,7 @@ from hounsfield.core.files import make_folder, make_private
 from hounsfield.read.technical import Fact
 
 # Raise it when a look finds something else in the same picture: every picture is then looked at again.
-LOOKS = 2
+LOOKS = 3
 _TOGETHER = 256
 _COLUMNS = (
     "key TEXT PRIMARY KEY, artefacts TEXT NOT NULL, facts TEXT NOT NULL, digest TEXT NOT NULL, thumbnails BLOB NOT NULL"

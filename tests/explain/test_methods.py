@@ -46,10 +46,16 @@ class Linear(nn.Module):
     def judge(self, inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         return self(inputs)[:, None], torch.full(inputs.shape[:2], 1 / inputs.shape[1])
 
+    def features(self, activations: torch.Tensor, counts: None = None) -> torch.Tensor:
+        return (activations * self.weights).sum(dim=(2, 3, 4))[..., None]
+
+    def join(self, features: torch.Tensor, present: None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        found = features.mean(dim=1)
+        weights = torch.full(features.shape[:2], 1 / features.shape[1])
+        return torch.cat([found, -found / 2], dim=1) if self.outputs == 2 else found, weights
+
     def forward(self, activations: torch.Tensor) -> torch.Tensor:
-        of_slices = (activations * self.weights).sum(dim=(2, 3, 4))
-        found = of_slices.mean(dim=1, keepdim=True)
-        return torch.cat([found, -found / 2], dim=1) if self.outputs == 2 else found
+        return self.join(self.features(activations))[0]
 
 
 def spot(top: int, left: int, side: int = 8) -> np.ndarray:

@@ -7,7 +7,7 @@ In published tests all of eight saliency methods failed at least one of such (Ar
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from hounsfield.explain.methods import METHODS, pieces_of
+from hounsfield.explain.methods import METHODS, Raw, pieces_of
 from hounsfield.explain.subject import Subject
 
 # A map that hardly changes when the network knows nothing shows the image, and not the network (Adebayo et al., NeurIPS 2018).
@@ -60,13 +60,16 @@ class Check:
         return dict(vars(self))
 
 
-def check_maps(subject: Subject, methods: Sequence[str], *, seed: int = 0) -> list[Check]:
-    """Ask all questions of the maps of a case.
+def check_maps(
+    subject: Subject, methods: Sequence[str], *, seed: int = 0, known: Mapping[str, Raw] | None = None
+) -> list[Check]:
+    """Ask all questions of the maps of a case; those that are `known`, of the same seed, are not made again.
 
     Randomisation, deletion and repeatability are of each method, agreement of each pair. Methods that do not draw
     repeat themselves exactly and are not asked whether they do.
     """
-    raw = {method: _run(subject, method, seed) for method in methods}
+    known = known or {}
+    raw = {method: known[method].values if method in known else _run(subject, method, seed) for method in methods}
     pieces = pieces_of(subject)
     chance = random_deletions(subject, pieces, seed)
     found = []
@@ -83,6 +86,12 @@ def check_maps(subject: Subject, methods: Sequence[str], *, seed: int = 0) -> li
             value = rank_correlation(_positive(raw[first], raw[second]), _positive(raw[second], raw[first]))
             found.append(_least("agreement", f"{first}, {second}", value, LEAST_AGREEMENT, "the other method"))
     return found
+
+
+def questions_of_checks(subject: Subject, methods: Sequence[str]) -> int:
+    """About how often the network is asked for its logit while maps that are known are checked."""
+    maps = sum(METHODS[method].questions(subject) * (NETWORKS + METHODS[method].draws) for method in methods)
+    return maps + (ORDERS + len(methods)) * STOPS
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float | None:
@@ -112,7 +121,7 @@ def randomised(subject: Subject, seed: int) -> Subject:
                 spread, middle = parameter.std() if parameter.numel() > 1 else parameter.abs(), parameter.mean()
                 drawn = torch.randn(parameter.shape, generator=generator).to(parameter.device)
                 parameter.copy_(middle + drawn * spread if parameter.ndim == 1 else drawn * spread)
-    return replace(subject, network=network)
+    return replace(subject, network=network, features={})
 
 
 def deletion(subject: Subject, pieces: np.ndarray, values: np.ndarray) -> float:

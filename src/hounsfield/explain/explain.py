@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import polars as pl
+import torch
 
 from hounsfield.core import files
 from hounsfield.core.bundle import Bundle
@@ -17,15 +18,20 @@ from hounsfield.core.cohort import Cohort
 from hounsfield.errors import HounsfieldError, UsageError
 from hounsfield.explain.attribution import Attribution
 from hounsfield.explain.checks import Check, check_maps
-from hounsfield.explain.methods import METHODS, attribute, check_method
+from hounsfield.explain.meter import Meter
+from hounsfield.explain.methods import METHODS, check_method, placed, raw_maps
 from hounsfield.explain.pictures import overlaid, save_picture, shown
-from hounsfield.explain.subject import subject_of
+from hounsfield.explain.subject import subjects_of
+from hounsfield.models import Network
 from hounsfield.models.device import choose_device
 from hounsfield.predict import files_of, load_network, preparation_of
-from hounsfield.prepare import CaseFiles, apply_stored, conditioned_frames
+from hounsfield.predict.engine import TOGETHER
+from hounsfield.prepare import CaseFiles, Preparation, apply_stored, conditioned_frames
 from hounsfield.read import each
 
 GRADCAM = "gradcam"
+# What may wait for the network at a time: cases with large frames come in smaller batches.
+MOST_BYTES = 128 << 20
 
 
 @dataclass(frozen=True)
@@ -61,11 +67,34 @@ def explain(
     seed: int = 0,
     device: str = "auto",
     workers: int | None = None,
-    progress: Callable[[int, int], None] | None = None,
+    progress: Callable[[float, int], None] | None = None,
 ) -> list[Explanation]:
-    """Explain cases, each for one label (case → label), in the order given, by each of the methods.
+    """Explain cases, each for one label (case → label), in the order given, by each of the methods: a list of `explain_each`."""
+    return list(
+        explain_each(
+            bundle, cohort, targets, methods, check=check, seed=seed, device=device, workers=workers, progress=progress
+        )
+    )
 
-    With `check` each map is asked whether it means something (`check_maps`), which takes some hundred looks at a case.
+
+def explain_each(
+    bundle: Bundle,
+    cohort: Cohort,
+    targets: dict[str, str],
+    methods: Sequence[str] = (GRADCAM,),
+    *,
+    check: bool = False,
+    seed: int = 0,
+    device: str = "auto",
+    workers: int | None = None,
+    progress: Callable[[float, int], None] | None = None,
+) -> Iterator[Explanation]:
+    """Yield an explanation of each case (case → label), in the order given, by each of the methods.
+
+    Files are read ahead in worker processes, and Grad-CAM is made of several cases at once; memory does not grow with
+    the number of cases. With `check` each map is asked whether it means something (`check_maps`), which takes some
+    hundred looks at a case. `progress` hears how many maps are made, of how many; of a map that takes long, also which
+    part of it.
 
     Raises
     ------
@@ -78,30 +107,83 @@ def explain(
         raise UsageError(f"there is no usable case {missing[0]}", fix="List cases with: hounsfield show RUN --cases")
     for method in methods:
         check_method(method)
-    network, preparation = load_network(bundle, device), preparation_of(bundle)
+    # No method asks for the gradients of weights, and what they take is not kept.
+    network = load_network(bundle, device).requires_grad_(False)
     chosen = {case.case: case for case in files_of(cohort, table)}
-    jobs = [(chosen[case], preparation) for case in targets]
-    found: list[Explanation] = []
-    for index, frames in each(_frames_of, jobs, workers=workers):
-        case = list(targets)[index]
-        if isinstance(frames, HounsfieldError):
-            raise UsageError(f"{case} cannot be read: {frames.what}")
-        stored = np.stack([apply_stored(bundle.recipe, frame) for frame in frames])
-        subject = subject_of(network, stored, bundle.recipe, bundle.labels, targets[case], choose_device(device))
-        sizes = [(int(frame.shape[0]), int(frame.shape[1])) for frame in frames]
-        maps = []
-        for method in methods:
-            maps.append(attribute(subject, method, sizes, seed=seed))
-            if progress is not None:
-                progress(len(found) * len(methods) + len(maps), len(jobs) * len(methods))
-        checks = check_maps(subject, methods, seed=seed) if check else []
-        found.append(Explanation(case, maps, [_middle(frames[one.slice], bundle) for one in maps], checks))
-    return found
+    jobs = [(chosen[case], preparation_of(bundle)) for case in targets]
+    meter = Meter(len(jobs), methods, check=check, progress=progress)
+    batches = _batches(list(targets), each(_read, jobs, workers=workers), bundle.plan.slices.value)
+    return _explained(bundle, network, batches, targets, methods, meter, choose_device(device), check, seed)
 
 
-def _middle(frame: np.ndarray, bundle: Bundle) -> np.ndarray:
-    beside = bundle.plan.adjacent.value
-    return frame[..., beside] if beside else frame
+def _explained(
+    bundle: Bundle,
+    network: Network,
+    batches: Iterator[list[_Case]],
+    targets: Mapping[str, str],
+    methods: Sequence[str],
+    meter: Meter,
+    device: torch.device,
+    check: bool,
+    seed: int,
+) -> Iterator[Explanation]:
+    for batch in batches:
+        subjects = subjects_of(
+            network, [case.stored for case in batch], bundle.recipe, bundle.labels, [targets[case.case] for case in batch],
+            device, outputs=len(bundle.plan.outputs), heard=meter.heard,
+        )  # fmt: skip
+        # Maps that are made together are small as they come; they are enlarged to their frames one by one.
+        known = {method: raw_maps(subjects, method) for method in methods if METHODS[method].together is not None}
+        for place, (case, subject) in enumerate(zip(batch, subjects, strict=True)):
+            raw = {}
+            for method in methods:
+                with meter.map(subject, method):
+                    raw[method] = known[method][place] if method in known else raw_maps([subject], method, seed=seed)[0]
+            checks = []
+            if check:
+                with meter.checks(subject):
+                    checks = check_maps(subject, methods, seed=seed, known=raw)
+            sizes = [(int(frame.shape[0]), int(frame.shape[1])) for frame in case.frames]
+            maps = [placed(subject, method, one, sizes) for method, one in raw.items()]
+            yield Explanation(case.case, maps, [case.frames[one.slice] for one in maps], checks)
+
+
+@dataclass(frozen=True)
+class _Case:
+    """A case as it was read: (slices, channels, H, W) in [0, 1], and the conditioned frame of each slice."""
+
+    case: str
+    stored: np.ndarray
+    frames: list[np.ndarray]
+
+    @property
+    def size(self) -> int:
+        return self.stored.nbytes + sum(frame.nbytes for frame in self.frames)
+
+
+def _batches(
+    names: Sequence[str], read: Iterator[tuple[int, _Case | HounsfieldError]], slices: int
+) -> Iterator[list[_Case]]:
+    """Cases in the order in which they are read, few enough for a small memory."""
+    waiting: list[_Case] = []
+    for index, case in read:
+        if isinstance(case, HounsfieldError):
+            raise UsageError(f"{names[index]} cannot be read: {case.what}")
+        waiting.append(case)
+        if len(waiting) >= max(1, TOGETHER // slices) or sum(one.size for one in waiting) > MOST_BYTES:
+            yield waiting
+            waiting = []
+    if waiting:
+        yield waiting
+
+
+def _read(job: tuple[CaseFiles, Preparation]) -> _Case:
+    files, preparation = job
+    frames = conditioned_frames(files, preparation)
+    stored = np.stack([apply_stored(preparation.recipe, frame) for frame in frames])
+    beside = preparation.adjacent
+    # Neighbours are channels of the network, and not of the picture.
+    return _Case(files.case, stored, [frame[..., beside].copy() if beside else frame for frame in frames])
 
 
 def write_panels(
@@ -163,7 +245,3 @@ def _which(attribution: Attribution) -> str:
         return ""
     counted = "" if attribution.weight is None else f", which counts {attribution.weight:.0%}"
     return f"; slice {attribution.slice + 1} of the {attribution.slices} that the network saw{counted}"
-
-
-def _frames_of(job: tuple[CaseFiles, Any]) -> list[np.ndarray]:
-    return conditioned_frames(*job)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +17,7 @@ from skimage.segmentation import slic
 from hounsfield.errors import UsageError
 from hounsfield.explain.attribution import Attribution, in_frame
 from hounsfield.explain.gradcam import grad_cam, grad_cam_plus_plus
-from hounsfield.explain.subject import BLUR, TOGETHER, Subject
+from hounsfield.explain.subject import BLUR, Subject
 
 # Enough that a lesion of a tenth of the width is a piece of its own, few enough that some hundred questions tell them apart.
 PIECES = 60
@@ -50,6 +51,10 @@ class Method:
         (subject, seed) → map (h, w), or (slices, h, w) of a volume; and the settings.
     draws:
         Whether chance has a part in it.
+    together:
+        Subjects of one network → a map of each, as `run` gives it; None where cases are explained one by one.
+    questions:
+        About how often a map of a subject asks the network for its logit (`Subject.score`).
     """
 
     title: str
@@ -57,6 +62,16 @@ class Method:
     unit: str
     run: Callable[[Subject, int], tuple[np.ndarray, dict[str, Any]]]
     draws: bool = False
+    together: Callable[[Sequence[Subject]], list[np.ndarray]] | None = None
+    questions: Callable[[Subject], int] = lambda subject: 0
+
+
+@dataclass(frozen=True)
+class Raw:
+    """What a method gave: a map (h, w), or (slices, h, w) of a volume, and the settings it was made by."""
+
+    values: np.ndarray
+    settings: dict[str, Any]
 
 
 def check_method(method: str) -> None:
@@ -81,21 +96,34 @@ def attribute(subject: Subject, method: str, sizes: list[tuple[int, int]], *, se
         If there is no such method, or the backbone has no feature maps and the method needs some.
     """
     check_method(method)
+    return placed(subject, method, raw_maps([subject], method, seed=seed)[0], sizes)
+
+
+def raw_maps(subjects: Sequence[Subject], method: str, *, seed: int = 0) -> list[Raw]:
+    """Return what a method gives of each case; all cases are of one network."""
     known = METHODS[method]
-    raw, settings = known.run(subject, seed)
-    chosen = subject.chosen
+    if known.together is not None:
+        return [Raw(values, {}) for values in known.together(subjects)]
+    return [Raw(*known.run(subject, seed)) for subject in subjects]
+
+
+def placed(subject: Subject, method: str, raw: Raw, sizes: list[tuple[int, int]]) -> Attribution:
+    """Bring a map back to the frame that it belongs to; of a volume, to the slice where it is greatest."""
+    known, values, chosen = METHODS[method], raw.values, subject.chosen
     if chosen is None:
-        chosen = int(raw.max(axis=(1, 2)).argmax())
-        raw = raw[chosen]
+        chosen = int(values.max(axis=(1, 2)).argmax())
+        values = values[chosen]
     return Attribution(
-        in_frame(raw, subject.recipe, sizes[chosen]), float(np.abs(raw).max()), chosen, len(subject.stored), subject.weight,
-        subject.target, method, known.signed, known.unit, settings,
+        in_frame(values, subject.recipe, sizes[chosen]), float(np.abs(values).max()), chosen, len(subject.stored), subject.weight,
+        subject.target, method, known.signed, known.unit, raw.settings,
     )  # fmt: skip
 
 
 def _integrated_gradients(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
     shown, hidden = subject.shown[None], subject.hidden[None]
-    found = IntegratedGradients(subject.score).attribute(shown, hidden, n_steps=STEPS, internal_batch_size=TOGETHER)
+    found = IntegratedGradients(subject.score).attribute(
+        shown, hidden, n_steps=STEPS, internal_batch_size=subject.together
+    )
     return _of_channels(found), {"steps": STEPS, "baseline": _blurred()}
 
 
@@ -104,21 +132,40 @@ def _gradient_shap(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, A
     baselines = torch.cat([hidden, torch.zeros_like(hidden), torch.full_like(hidden, float(shown.mean()))])
     total = torch.zeros_like(shown)
     with _drawing(seed):
-        for _ in range(DRAWS // TOGETHER):
-            total += GradientShap(subject.score).attribute(shown, baselines, n_samples=TOGETHER, stdevs=NOISE)
+        for draws in _parts(DRAWS, subject.together):
+            found = GradientShap(subject.score).attribute(shown, baselines, n_samples=draws, stdevs=NOISE)
+            total += found * (draws / DRAWS)
     settings = {"draws": DRAWS, "noise": NOISE, "baselines": f"{_blurred()}; black; mean", "seed": seed}
-    return _of_channels(total / (DRAWS // TOGETHER)), settings
+    return _of_channels(total), settings
+
+
+def _parts(whole: int, most: int) -> list[int]:
+    return [min(most, whole - start) for start in range(0, whole, most)]
 
 
 def _occlusion(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
     shown, hidden = subject.shown, subject.hidden
-    sides = [max(1, 2 * length // (WINDOWS + 1)) for length in shown.shape[1:]]
-    steps = [max(1, side // 2) for side in sides]
+    sides, steps = _windows(subject)
     with torch.no_grad():
         found = Occlusion(subject.score).attribute(
-            shown[None], (len(shown), *sides), (len(shown), *steps), hidden[None], perturbations_per_eval=TOGETHER
+            shown[None],
+            (len(shown), *sides),
+            (len(shown), *steps),
+            hidden[None],
+            perturbations_per_eval=subject.together,
         )
     return found[0].mean(dim=0).cpu().numpy(), {"window": sides, "step": steps, "replaced by": _blurred()}
+
+
+def _windows(subject: Subject) -> tuple[list[int], list[int]]:
+    """The sides of a window and its steps, along each axis."""
+    sides = [max(1, 2 * length // (WINDOWS + 1)) for length in subject.shown.shape[1:]]
+    return sides, [max(1, side // 2) for side in sides]
+
+
+def _count_of_windows(subject: Subject) -> int:
+    each = zip(subject.shown.shape[1:], *_windows(subject), strict=True)
+    return math.prod(1 + math.ceil((length - side) / step) for length, side, step in each)
 
 
 def _kernel_shap(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
@@ -135,7 +182,7 @@ def _by_pieces(subject: Subject, ask: Any, seed: int) -> tuple[np.ndarray, dict[
     with torch.no_grad(), _drawing(seed):
         found = ask.attribute(
             subject.shown[None], subject.hidden[None], feature_mask=mask[None], n_samples=QUESTIONS,
-            perturbations_per_eval=TOGETHER,
+            perturbations_per_eval=subject.together,
         )  # fmt: skip
     settings = {"pieces": int(pieces.max()) + 1, "questions": QUESTIONS, "replaced by": _blurred(), "seed": seed}
     return found[0].mean(dim=0).cpu().numpy(), settings
@@ -151,11 +198,11 @@ def pieces_of(subject: Subject) -> np.ndarray:
 
 
 def _grad_cam(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
-    return grad_cam(subject), {}
+    return grad_cam([subject])[0], {}
 
 
 def _grad_cam_plus_plus(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
-    return grad_cam_plus_plus(subject), {}
+    return grad_cam_plus_plus([subject])[0], {}
 
 
 @contextmanager
@@ -182,21 +229,25 @@ def _blurred() -> str:
 
 _CAM = "change of the logit per change of the feature map, summed over its channels"
 METHODS: dict[str, Method] = {
-    "gradcam": Method("Grad-CAM", False, _CAM, _grad_cam),
-    "gradcam++": Method("Grad-CAM++", False, _CAM.replace("summed", "weighed and summed"), _grad_cam_plus_plus),
+    "gradcam": Method("Grad-CAM", False, _CAM, _grad_cam, together=grad_cam),
+    "gradcam++": Method(
+        "Grad-CAM++", False, _CAM.replace("summed", "weighed and summed"), _grad_cam_plus_plus, together=grad_cam_plus_plus
+    ),
     "integrated-gradients": Method(
-        "Integrated gradients", True, "share of the logit's change from the blurred image", _integrated_gradients
+        "Integrated gradients", True, "share of the logit's change from the blurred image", _integrated_gradients,
+        questions=lambda subject: STEPS,
     ),
     "gradient-shap": Method(
-        "SHAP (gradients)", True, "share of the logit's change from the baselines, expected", _gradient_shap, draws=True
+        "SHAP (gradients)", True, "share of the logit's change from the baselines, expected", _gradient_shap, draws=True,
+        questions=lambda subject: DRAWS,
     ),
     "kernel-shap": Method(
-        "SHAP (superpixels)",
-        True,
-        "share of a superpixel in the logit's change from the blurred image",
-        _kernel_shap,
-        draws=True,
+        "SHAP (superpixels)", True, "share of a superpixel in the logit's change from the blurred image", _kernel_shap,
+        draws=True, questions=lambda subject: QUESTIONS,
     ),
-    "lime": Method("LIME", True, "weight of a superpixel in a linear model of the logit", _lime, draws=True),
-    "occlusion": Method("Occlusion", True, _LOGIT, _occlusion),
-}
+    "lime": Method(
+        "LIME", True, "weight of a superpixel in a linear model of the logit", _lime, draws=True,
+        questions=lambda subject: QUESTIONS,
+    ),
+    "occlusion": Method("Occlusion", True, _LOGIT, _occlusion, questions=_count_of_windows),
+}  # fmt: skip

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from functools import cached_property
 
 import numpy as np
@@ -11,14 +12,20 @@ from scipy.ndimage import gaussian_filter
 
 from hounsfield.core.recipe import Normalise, Recipe, Repeat
 from hounsfield.errors import UsageError
-from hounsfield.models import Network
+from hounsfield.models import Network, Tail, present_slices, stacked
 from hounsfield.prepare import network_input
 
 # Standard deviation of the blur that hides what a method takes away, as a share of the shorter side: what is left has the
 # brightness of the place, and no edge that the network has never seen.
 BLUR = 0.1
-# Images that go through the network together while a method tries its changes.
+# Images that go through the network together while a method tries its changes: at most so many, and of larger ones, and of
+# volumes, as many as have the pixels of 16 images of 224 × 224, because it is pixels that take the memory.
 TOGETHER = 16
+PIXELS = TOGETHER * 224 * 224
+
+
+def _nobody(questions: int) -> None:
+    """Nobody counts the questions."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +42,13 @@ class Subject:
         The slice that methods change, the others staying as they are; None for a volume, which is changed as a whole.
     weight:
         How much the chosen slice counted in the case's logit, of 1; None for single images and volumes.
+    activation:
+        What the frozen front makes of the chosen slice, (…), or of the volume, as they are.
+    heard:
+        Is told how many questions were asked, whenever the network has answered some.
+    features:
+        What each tail makes of all slices, (1, slices, values), by whether they were mirrored: filled when first needed, so
+        that the other slices are seen once, and not again for each change.
     """
 
     network: Network
@@ -46,6 +60,14 @@ class Subject:
     device: torch.device
     chosen: int | None
     weight: float | None
+    activation: torch.Tensor
+    heard: Callable[[int], None] = _nobody
+    features: dict[bool, list[torch.Tensor]] = field(default_factory=dict)
+
+    @property
+    def together(self) -> int:
+        """How many of `shown` may go through the network at once."""
+        return max(1, min(TOGETHER, PIXELS // self.shown[0].numel()))
 
     @cached_property
     def shown(self) -> torch.Tensor:
@@ -63,30 +85,36 @@ class Subject:
 
     def score(self, shown: torch.Tensor) -> torch.Tensor:
         """(n, …) of what `shown` is → (n,), the logit of the target, as prediction gives it; differentiable."""
-        return torch.cat([self._score(piece) for piece in shown.split(TOGETHER)])
+        return torch.cat([self._score(piece) for piece in shown.split(self.together)])
+
+    def features_of(self, mirrored: bool) -> list[torch.Tensor]:
+        """Return (1, slices, values) for each tail, of all slices as they are or of their mirror images."""
+        if mirrored not in self.features:
+            inputs = torch.from_numpy(network_input(self.stored, self.recipe)).to(self.device)[None]
+            with torch.no_grad():
+                activations = self.network.activate(inputs.flip(-1) if mirrored else inputs)
+                self.features[mirrored] = [tail.features(activations) for tail in self.network.tails]
+        return self.features[mirrored]
 
     def _score(self, shown: torch.Tensor) -> torch.Tensor:
         sides = (False, True) if self.network.flip else (False,)
         found = torch.stack([self._of(shown.flip(-1) if mirrored else shown, mirrored) for mirrored in sides])
+        self.heard(len(shown))
         return found.mean(dim=0)[:, self.output] * self.sign
 
     def _of(self, shown: torch.Tensor, mirrored: bool) -> torch.Tensor:
         inputs = self._normalised(shown)
         activations = self.network.activate(inputs.transpose(1, 2) if self.chosen is None else inputs[:, None])
-        if self.chosen is not None and len(self.stored) > 1:
-            # The other slices are seen once, and not again for each change.
-            others = self._unchanged[mirrored].expand(len(shown), *self._unchanged[mirrored].shape[1:])
-            activations = torch.cat([others[:, : self.chosen], activations, others[:, self.chosen + 1 :]], dim=1)
-        return torch.stack([tail(activations) for tail in self.network.tails]).mean(dim=0)
+        if self.chosen is None or len(self.stored) == 1:
+            return torch.stack([tail(activations) for tail in self.network.tails]).mean(dim=0)
+        each = zip(self.network.tails, self.features_of(mirrored), strict=True)
+        return torch.stack([self._among(tail, activations, others) for tail, others in each]).mean(dim=0)
 
-    @cached_property
-    def _unchanged(self) -> dict[bool, torch.Tensor]:
-        """What the front makes of all slices as they are, and of their mirror images: (1, slices, …)."""
-        inputs = torch.from_numpy(network_input(self.stored, self.recipe)).to(self.device)[None]
-        with torch.no_grad():
-            return {
-                mirrored: self.network.activate(inputs.flip(-1) if mirrored else inputs) for mirrored in (False, True)
-            }
+    def _among(self, tail: Tail, activations: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
+        """Logits of the case with the chosen slice changed, (n, 1, …), and the others as they were."""
+        changed, chosen = tail.features(activations), self.chosen or 0
+        others = others.expand(len(changed), -1, -1)
+        return tail.join(torch.cat([others[:, :chosen], changed, others[:, chosen + 1 :]], dim=1))[0]
 
     def _normalised(self, shown: torch.Tensor) -> torch.Tensor:
         """The recipe's late steps, so that gradients pass through them."""
@@ -116,18 +144,96 @@ def subject_of(
     UsageError
         If there is no such label.
     """
-    if target not in labels:
-        raise UsageError(f"there is no label {target!r}", fix=f"Choose from: {', '.join(labels)}.")
+    _check_label(target, labels)
     inputs = torch.from_numpy(network_input(stored, recipe)).to(device)[None]
     with torch.no_grad():
-        logits, weights = network.judge(inputs)
-        single = logits.shape[2] == 1
-        output = 0 if single else labels.index(target)
-        sign = -1.0 if single and len(labels) == 2 and target == labels[0] else 1.0
-        chosen = None if network.volume else 0
-        if chosen is not None and len(stored) > 1:
-            activations = network.activate(inputs).transpose(0, 1)
-            alone = torch.stack([tail(activations) for tail in network.tails]).mean(dim=0)
-            chosen = int((alone[:, output] * sign).argmax())
-    weight = None if weights is None or chosen is None or len(stored) == 1 else float(weights[0, chosen])
-    return Subject(network, stored, recipe, target, output, sign, device, chosen, weight)
+        outputs = network.judge(inputs)[0].shape[2]
+    return subjects_of(network, [stored], recipe, labels, [target], device, outputs=outputs)[0]
+
+
+def subjects_of(
+    network: Network,
+    cases: Sequence[np.ndarray],
+    recipe: Recipe,
+    labels: list[str],
+    targets: Sequence[str],
+    device: torch.device,
+    *,
+    outputs: int,
+    heard: Callable[[int], None] = _nobody,
+) -> list[Subject]:
+    """Return cases of (slices, channels, H, W), each with its target, as `subject_of` does; they pass the network in one batch.
+
+    Parameters
+    ----------
+    outputs:
+        How many logits the network gives.
+    """
+    asked = []
+    for target in targets:
+        _check_label(target, labels)
+        output = 0 if outputs == 1 else labels.index(target)
+        asked.append((target, output, -1.0 if outputs == 1 and len(labels) == 2 and target == labels[0] else 1.0))
+    if network.volume:
+        whole = [torch.from_numpy(network_input(case, recipe)).to(device)[None] for case in cases]
+        with torch.no_grad():
+            # One at a time: a volume takes as much memory as a batch of images.
+            seen = [_Seen(None, None, network.activate(inputs)[0], {}) for inputs in whole]
+    else:
+        seen = _look(network, [network_input(case, recipe) for case in cases], asked, device)
+    return [
+        Subject(
+            network, case, recipe, *one, device, look.chosen, look.weight, look.activation, heard, look.features
+        )
+        for case, one, look in zip(cases, asked, seen, strict=True)
+    ]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one look at a case tells, as in `Subject`."""
+
+    chosen: int | None
+    weight: float | None
+    activation: torch.Tensor
+    features: dict[bool, list[torch.Tensor]]
+
+
+def _look(
+    network: Network, cases: Sequence[np.ndarray], asked: Sequence[tuple[str, int, float]], device: torch.device
+) -> list[_Seen]:
+    """Look at cases of slices; where one has several, the tails say which speaks most for the target, and how much it counts."""
+    inputs, counts = stacked(cases)
+    inputs, counts = inputs.to(device), None if counts is None else counts.to(device)
+    with torch.no_grad():
+        activations = network.activate(inputs)
+        if inputs.shape[1] == 1:
+            return [_Seen(0, None, activation[0], {}) for activation in activations]
+        present = present_slices(counts, inputs.shape[1])
+        features = {False: [tail.features(activations, counts) for tail in network.tails]}
+        if network.flip:
+            mirrored = network.activate(inputs.flip(-1))
+            features[True] = [tail.features(mirrored, counts) for tail in network.tails]
+        weights = torch.stack([
+            tail.join(values, present)[1]
+            for each in features.values()
+            for tail, values in zip(network.tails, each, strict=True)
+        ]).mean(dim=0)  # fmt: skip
+        alone = torch.stack([
+            tail.join(values.flatten(0, 1)[:, None])[0].unflatten(0, values.shape[:2])
+            for tail, values in zip(network.tails, features[False], strict=True)
+        ]).mean(dim=0)  # fmt: skip
+    seen = []
+    for row, (case, (_, output, sign)) in enumerate(zip(cases, asked, strict=True)):
+        count = len(case)
+        chosen = int((alone[row, :count, output] * sign).argmax())
+        own = {side: [values[row : row + 1, :count] for values in each] for side, each in features.items()}
+        # A copy, so that the other slices do not stay in memory.
+        activation = activations[row, chosen].clone()
+        seen.append(_Seen(chosen, float(weights[row, chosen]) if count > 1 else None, activation, own))
+    return seen
+
+
+def _check_label(target: str, labels: Sequence[str]) -> None:
+    if target not in labels:
+        raise UsageError(f"there is no label {target!r}", fix=f"Choose from: {', '.join(labels)}.")

@@ -3,7 +3,18 @@
 from hounsfield.models.cut import cut
 from hounsfield.models.device import counts_of, stacked
 from hounsfield.models.network import Network, build, renew
-from hounsfield.models.tail import Tail
+from hounsfield.models.tail import Tail, present_slices
 from hounsfield.models.weights import at_hand, packaged_file
 
-__all__ = ["Network", "Tail", "at_hand", "build", "counts_of", "cut", "packaged_file", "renew", "stacked"]
+__all__ = [
+    "Network",
+    "Tail",
+    "at_hand",
+    "build",
+    "counts_of",
+    "cut",
+    "packaged_file",
+    "present_slices",
+    "renew",
+    "stacked",
+]

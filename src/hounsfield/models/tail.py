@@ -95,7 +95,14 @@ class Tail(nn.Module):
             with valid_depth(self.model, None if counts is None else self.depths[counts]):
                 return self.frames(activations), None
         present = present_slices(counts, activations.shape[1])
-        features = self._of_slices(activations, present)
+        return self.join(self._of_slices(activations, present), present)
+
+    def features(self, activations: torch.Tensor, counts: torch.Tensor | None = None) -> torch.Tensor:
+        """(cases, slices, …) → (cases, slices, values): what `join` makes logits of; 0 in padding. Not of volumes."""
+        return self._of_slices(activations, present_slices(counts, activations.shape[1]))
+
+    def join(self, features: torch.Tensor, present: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits and the weights of the slices, as `judge`, from the `features` of slices; `present` is true where they are real."""
         if self.pooling is not None:
             return self.pooling.pooled(features, present)
         shares = features.new_ones(features.shape[:2]) if present is None else present.to(features.dtype)

@@ -6,7 +6,8 @@ from collections.abc import Callable
 
 from hounsfield.train.fit import EpochNews
 
-Progress = Callable[[int, int], None]
+# (done, total); a stage of few long parts also tells which part of one is done.
+Progress = Callable[[float, int], None]
 
 
 class Reporter:

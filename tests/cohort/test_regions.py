@@ -13,6 +13,7 @@ from PIL import Image as Picture
 
 from hounsfield.cohort import Labelling, scan, scan_for_prediction
 from hounsfield.core import Cohort
+from hounsfield.errors import UsageError
 from hounsfield.predict import files_of
 
 PATIENTS = 14
@@ -175,3 +176,31 @@ def test_images_to_predict_have_regions_too(pictures: Path, table: Write) -> Non
     path = table(f"{HEAD},roi_x,roi_y,roi_z", *rows(lambda n: 1, lambda n: 2, lambda n: 3))
     cohort = scan_for_prediction(pictures, ["no", "yes"], "yes", Labelling(path), workers=0)
     assert {case.interest for case in by_name(cohort).values()} == {(1, 2, 3)}
+
+
+@pytest.mark.parametrize("where", ["masks", "images/masks"])
+def test_a_folder_of_masks_goes_with_any_labels(pictures: Path, table: Write, tmp_path: Path, where: str) -> None:
+    """Masks have the paths of their images, whatever their ending; those that belong to no image are listed."""
+    folder = tmp_path / where
+    folder.mkdir(parents=True)
+    for name in ("im03.png", "im04_mask.png", "im05.tif", "lost.png"):
+        Picture.fromarray(np.ones((8, 8), dtype=np.uint8)).save(folder / name)
+    lines = [f"im{n:02d}.png,{label(n)}" for n in range(PATIENTS)]
+    cohort = scan(pictures, Labelling(table(HEAD, *lines), masks=folder), workers=0)
+    found = {name: case.mask.path.name for name, case in by_name(cohort).items() if case.mask is not None}
+    assert found == {"im03": "im03.png", "im04": "im04_mask.png", "im05": "im05.tif"}
+    assert cohort.usable.height == PATIENTS
+    assert f"3 of {PATIENTS} cases have a mask in the folder of masks" in cohort.about.notes
+    reasons = cohort.quarantine.filter(pl.col("kind") == "file")["reason"].to_list()
+    assert reasons == ["a mask, and no case has its name"]
+
+
+def test_a_folder_of_masks_that_is_none_or_has_two_of_one(pictures: Path, table: Write, tmp_path: Path) -> None:
+    path = table(HEAD, *[f"im{n:02d}.png,{label(n)}" for n in range(PATIENTS)])
+    with pytest.raises(UsageError, match="no such folder of masks"):
+        scan(pictures, Labelling(path, masks=tmp_path / "none"), workers=0)
+    (tmp_path / "two").mkdir()
+    for name in ("im03.png", "im03_mask.png"):
+        Picture.fromarray(np.ones((8, 8), dtype=np.uint8)).save(tmp_path / "two" / name)
+    with pytest.raises(UsageError, match="two masks of one image"):
+        scan(pictures, Labelling(path, masks=tmp_path / "two"), workers=0)

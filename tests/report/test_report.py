@@ -9,6 +9,7 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import polars as pl
 import pytest
 
@@ -20,9 +21,13 @@ from hounsfield.audit.record import Item
 from hounsfield.core import Cohort, files
 from hounsfield.errors import HounsfieldError, UsageError
 from hounsfield.evaluate import Evaluation
+from hounsfield.explain.attention import judge_looks, write_attention
+from hounsfield.explain.attention.attend import LesionLook
+from hounsfield.explain.attention.look import OnLesion
 from hounsfield.measure import decimals
 from hounsfield.report import write_report
 from hounsfield.report.words import anonymous, duration, operating_point, scrub
+from tests.explain.test_attention import looks
 
 VOID = {"meta", "link", "br", "img", "hr", "input"}
 
@@ -484,3 +489,30 @@ def test_other_maps_and_their_checks_stand_below_the_first(tmp_path: Path) -> No
     assert "LIME: colours run from −1 to 2" in looks and "1 of 2 checks passed" in looks
     assert ">failed</span>; mean logit 1.00" in looks and "Agreement (a, b): not asked; one is empty" in looks
     assert looks.count("data:image/png") == 11
+
+
+def test_where_the_maps_lie_stands_on_top_if_it_is_no_good(tmp_path: Path) -> None:
+    folder = run_folder(tmp_path)
+    made = looks(16, 3.0, 15)
+    made.mean_maps = {"yes": (np.eye(8), np.ones((8, 8)))}
+    made.leave_out("nothing in the image spoke for the decided label", 3)
+    made.lesions = [
+        LesionLook(f"c{number}", f"p{number}", "yes", "lime", OnLesion(0.1, 0.3, number < 9, number < 3))
+        for number in range(12)
+    ]
+    found = judge_looks(made)
+    digest = files.read_json(folder / "bundle" / "manifest.json")["core_digest"]
+    write_attention(folder / "explain", digest, made, found)
+    text = write_report(folder).read_text(encoding="utf-8")
+    head, below = text.split("<nav")[0], text.split("<nav")[1]
+    assert "The model depends on a marker." in head
+    assert "LIME points at the lesion in 75%" in below and "Left out, 3: nothing in the image spoke" in below
+    assert "Mean of 20 cases called yes" in below
+    record = record_of(folder)["attention"]
+    assert record["zones"][0]["peak"]["value"] == 0.8
+    table = pl.read_csv(folder / "report" / "attention.csv")
+    assert table.filter(pl.col("figure") == "peak")["value"][0] == 0.8
+    assert pl.read_csv(folder / "report" / "pointing.csv").filter(pl.col("figure") == "peak")["value"][0] == 0.75
+    # Of another bundle it says nothing.
+    write_attention(folder / "explain", "another", made, found)
+    assert "depends on a marker" not in write_report(folder).read_text(encoding="utf-8")

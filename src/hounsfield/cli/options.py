@@ -42,6 +42,10 @@ PatientPattern = Annotated[
     str | None,
     typer.Option("--patient-pattern", help="Regular expression on the path; its first group names the patient."),
 ]
+Masks = Annotated[
+    Path | None,
+    typer.Option("--masks", help="Folder of lesion masks, each with the path of its image: do maps point at lesions?"),
+]
 Folds = Annotated[int, typer.Option("--folds", help="Number of folds; 0 for train/validation/calibration/test.", min=0)]
 Repeats = Annotated[int, typer.Option("--repeats", help="How often the cohort is divided into folds.", min=1)]
 Split = Annotated[
@@ -178,7 +182,7 @@ def externals(pairs: list[str] | None) -> dict[str, Path]:
 def scanning(
     images: Path, labels: Path | None, key: str | None, label: list[str] | None, positive: str | None, uncertain: str,
     blank: str, patient_pattern: str | None, split: str, folds: int, repeats: int, seed: int, leaks: str, site: str | None,
-    modality: str | None, body_part: str | None, uneven: str, pixels: bool, key_file: Path | None,
+    modality: str | None, body_part: str | None, uneven: str, pixels: bool, key_file: Path | None, masks: Path | None,
 ) -> ScanOptions:  # fmt: skip
     """Collect the options of a scan.
 
@@ -190,7 +194,7 @@ def scanning(
     from hounsfield.cohort import Labelling, Splitting, Stated
     from hounsfield.pipeline.stages import ScanOptions
 
-    labelling = Labelling(labels, key, tuple(label or ()), positive, uncertain, blank, patient_pattern)  # type: ignore[arg-type]
+    labelling = Labelling(labels, key, tuple(label or ()), positive, uncertain, blank, patient_pattern, masks)  # type: ignore[arg-type]
     splitting = Splitting(split, folds, repeats, seed, leaks)  # type: ignore[arg-type]
     return ScanOptions(
         images, labelling, Stated(site, modality, body_part), splitting, key_file, looking(uneven, pixels)

@@ -37,6 +37,7 @@ def run(
     uneven: opt.Uneven = "aside",
     pixels: opt.Pixels = True,
     key_file: opt.KeyFile = None,
+    masks: opt.Masks = None,
     side_free: opt.SideFree = False,
     loss: opt.LossName = "cross-entropy",
     backbone: opt.Backbone = None,
@@ -56,7 +57,7 @@ def run(
 
     scanning = opt.scanning(
         images, labels, key, label, positive, uncertain, blank, patient_pattern, split, folds, repeats, seed, leaks, site,
-        modality, body_part, uneven, pixels, key_file,
+        modality, body_part, uneven, pixels, key_file, masks,
     )  # fmt: skip
     planning = opt.planning(side_free, loss, backbone, weights, set_, budget, memory, disk, trials, seed)
     centres = {name: External(folder, scanning.labelling) for name, folder in opt.externals(external).items()}

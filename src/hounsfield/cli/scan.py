@@ -28,6 +28,7 @@ def scan(
     uneven: opt.Uneven = "aside",
     pixels: opt.Pixels = True,
     key_file: opt.KeyFile = None,
+    masks: opt.Masks = None,
     workers: opt.Workers = None,
 ) -> None:
     """Folder + labels → Cohort: headers, labels, volumes, duplicates, artefacts, quarantine, split by patient."""
@@ -37,7 +38,7 @@ def scan(
 
     chosen = opt.scanning(
         images, labels, key, label, positive, uncertain, blank, patient_pattern, split, folds, repeats, seed, leaks, site,
-        modality, body_part, uneven, pixels, key_file,
+        modality, body_part, uneven, pixels, key_file, masks,
     )  # fmt: skip
     with Bars(console) as bars:
         scan_stage(RunFolder(out), chosen, Machine(workers=workers, reporter=bars))

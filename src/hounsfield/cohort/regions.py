@@ -5,13 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import polars as pl
 
 from hounsfield.cohort.findings import BLANKS
 from hounsfield.cohort.headers import Walk
+from hounsfield.errors import UsageError
 
 CENTRE = ("roi_x", "roi_y", "roi_z")
 BOX = ("roi_x1", "roi_y1", "roi_z1", "roi_x2", "roi_y2", "roi_z2")
@@ -102,7 +103,7 @@ def mask_places(table: pl.DataFrame, folder: Path, found: Walk) -> dict[str, str
     return {text: _place(text, bases, found, known) for text in texts}
 
 
-def without_masks(found: Walk, masks: Mapping[str, str | None]) -> tuple[Walk, set[str]]:
+def without_masks(found: Walk, masks: Mapping[str, str] | Mapping[str, str | None]) -> tuple[Walk, set[str]]:
     """Return the walk without the images that are masks, and their places: a mask beside its image is no case."""
     places = {place for place in masks.values() if place is not None}
     kept = [header for header in found.headers if found.place(header.source.path) not in places] if places else []
@@ -110,6 +111,46 @@ def without_masks(found: Walk, masks: Mapping[str, str | None]) -> tuple[Walk, s
         return found, set()
     gone = {found.place(header.source.path) for header in found.headers} & places
     return Walk(found.root, kept, found.aside, found.marks, found.unpacked, found.top), gone
+
+
+def masks_below(folder: Path, found: Walk) -> dict[str, str]:
+    """Return the files of a folder of masks: what they are masks of → their place.
+
+    A mask has the path of its image below the images, or that of the folder of a series; the ending may be another one, and the
+    name may end in "_mask".
+
+    Raises
+    ------
+    UsageError
+        If there is no such folder, or it holds two masks of one image.
+    """
+    if not folder.is_dir():
+        raise UsageError("there is no such folder of masks", where=folder)
+    base, masks = Path(os.path.realpath(folder)), {}
+    for path in sorted(base.rglob("*")):
+        if not path.is_file() or path.name.startswith("."):
+            continue
+        whose = _whose(path.relative_to(base).as_posix()).removesuffix("_mask")
+        if whose in masks:
+            raise UsageError("the folder of masks holds two masks of one image", where=path, fix="Remove one of them.")
+        masks[whose] = os.path.relpath(path, found.root).replace(os.sep, "/")
+    return masks
+
+
+def with_mask(interest: Interest, places: Sequence[str], masks: Mapping[str, str]) -> Interest:
+    """Return the interest of a case with its mask of `masks_below`, unless the label table gives one; `places` are its files'."""
+    if interest.mask is not None:
+        return interest
+    names = [_whose(place) for place in places]
+    wanted = [*names, *dict.fromkeys(name.rpartition("/")[0] for name in names)]
+    return replace(interest, mask=next((masks[name] for name in wanted if name in masks), None))
+
+
+def _whose(place: str) -> str:
+    """A path without its ending; .nii.gz is one ending."""
+    folder, slash, name = place.rpartition("/")
+    stem = name.removesuffix(".gz")
+    return folder + slash + (stem.rpartition(".")[0] or stem)
 
 
 def sentence(interests: Sequence[Interest]) -> str:

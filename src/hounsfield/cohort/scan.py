@@ -25,7 +25,7 @@ from hounsfield.cohort.looking import Sights, look
 from hounsfield.cohort.looks import open_memory
 from hounsfield.cohort.place import Placement, Splitting, place
 from hounsfield.cohort.pseudonyms import Pseudonyms, load_key
-from hounsfield.cohort.regions import mask_places, without_masks
+from hounsfield.cohort.regions import mask_places, masks_below, with_mask, without_masks
 from hounsfield.core.cohort import ABSENT, PRESENT, About, Cohort, Leaks
 from hounsfield.errors import LabelError, UsageError
 from hounsfield.read import Header
@@ -51,6 +51,8 @@ class Labelling:
         Whether an empty cell is "unknown" or "absent", where a case may have several labels.
     patient_pattern:
         Regular expression on the path; its first group names the patient.
+    masks:
+        Folder of lesion masks, each with the path of its image below the images (`regions.masks_below`).
     """
 
     table: Path | None = None
@@ -60,6 +62,7 @@ class Labelling:
     uncertain: Uncertain = "unknown"
     blank: Blank = "unknown"
     patient_pattern: str | None = None
+    masks: Path | None = None
 
     def __post_init__(self) -> None:
         if self.uncertain not in get_args(Uncertain):
@@ -337,6 +340,27 @@ def _group(
     found: Walk, how: Labelling, *, labelled: bool, split: str | None = None, known: Sequence[str] = ()
 ) -> tuple[Grouping, list[Aside]]:
     """Return the draft cases, and everything that is no part of one."""
+    if how.masks is None:
+        return _grouped(found, how, labelled=labelled, split=split, known=known)
+    masks = masks_below(how.masks, found)
+    found, _ = without_masks(found, masks)
+    grouping, aside = _grouped(found, how, labelled=labelled, split=split, known=known)
+    drafts = [
+        replace(
+            draft, interest=with_mask(draft.interest, [found.place(one.source.path) for one in draft.headers], masks)
+        )
+        for draft in grouping.drafts
+    ]
+    used = {draft.interest.mask for draft in drafts}
+    marked = sum(draft.interest.mask is not None for draft in drafts)
+    notes = [*grouping.notes, f"{marked} of {len(drafts)} cases have a mask in the folder of masks"]
+    idle = [Aside(place, "a mask, and no case has its name") for place in sorted(set(masks.values()) - used)]
+    return replace(grouping, drafts=drafts, notes=notes), [*aside, *idle]
+
+
+def _grouped(
+    found: Walk, how: Labelling, *, labelled: bool, split: str | None, known: Sequence[str]
+) -> tuple[Grouping, list[Aside]]:
     archive = all(header.kind == "npz" for header in found.headers)
     if how.table is not None and not archive:
         beside = found.top or how.table.parent.resolve()

@@ -19,6 +19,7 @@ from hounsfield.core.predictions import Predictions
 from hounsfield.errors import UsageError
 from hounsfield.evaluate import Evaluation
 from hounsfield.explain import GRADCAM, METHODS, choices_of, explain, most_confident, panel_facts, write_panels
+from hounsfield.explain.attention import POINTERS, attend, judge_looks, write_attention
 from hounsfield.export import Parity, export
 from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.reporter import SILENT, Reporter
@@ -46,7 +47,10 @@ class ScanOptions:
     def digest(self) -> str:
         table = self.labelling.table
         content = asdict(self) | {"images": str(self.images.resolve()), "key_file": str(self.key_file)}
-        content["labelling"] = asdict(self.labelling) | {"table": str(table.resolve()) if table else None}
+        masks = self.labelling.masks
+        content["labelling"] = asdict(self.labelling) | {
+            "table": str(table.resolve()) if table else None, "masks": str(masks.resolve()) if masks else None,
+        }  # fmt: skip
         content["table"] = [table.stat().st_size, table.stat().st_mtime_ns] if table and table.exists() else None
         return digest(content)
 
@@ -275,7 +279,9 @@ def external_stage(
         raise UsageError(f"{name!r} cannot name a centre", fix="Use letters, digits, - and _.")
     bundle = Bundle.load(run.bundle)
     own = _own_table(images)
-    table = replace(labelling, table=own, key=None, label=(), positive=None) if own else labelling
+    # The masks of home say nothing of the images of another centre.
+    table = replace(labelling, masks=None)
+    table = replace(table, table=own, key=None, label=(), positive=None) if own else table
     with run.timed(f"external-{name}"):
         cohort = scan_for_prediction(
             images, bundle.labels, bundle.positive, table, multi_label=_several(bundle), stated=Stated(site=name),
@@ -297,7 +303,9 @@ def explain_stage(
     run: RunFolder, machine: Machine, cases: Mapping[str, str | None] | None = None, methods: Sequence[str] = (GRADCAM,),
     *, check: bool = False,
 ) -> Path:  # fmt: skip
-    """Explain chosen cases (case → label or None for the decided one), by default the most confident right and wrong ones."""
+    """Explain chosen cases (case → label or None for the decided one), by default the most confident right and wrong ones, and
+    then look at where the maps of the whole part lie.
+    """
     machine.reporter.stage("explain")
     bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
     predictions = main_predictions(run)
@@ -321,7 +329,34 @@ def explain_stage(
         for item in one.checks:
             answer = {True: "passed", False: "FAILED", None: "not asked"}[item.passed]
             machine.reporter.say(f"  {one.case} {item.method}, {item.name}: {answer}; {item.said}")
+    if cases is None:
+        _attention(run, bundle, cohort, predictions, methods, machine)
     return panels
+
+
+def _attention(
+    run: RunFolder, bundle: Bundle, cohort: Cohort, predictions: Predictions, methods: Sequence[str], machine: Machine
+) -> None:
+    """Audit where the maps of a part lie; where there are masks of lesions, also by the methods that doctors know best."""
+    marked = cohort.usable["mask"].null_count() < cohort.usable.height
+    asked = list(dict.fromkeys([*methods, *(POINTERS if marked else ())]))
+    with run.timed("attention"):
+        looks = attend(
+            bundle,
+            cohort,
+            predictions,
+            asked,
+            device=machine.device,
+            workers=machine.workers,
+            progress=machine.reporter.bar,
+        )
+        found = judge_looks(looks)
+        write_attention(run.explain, bundle.core_digest, looks, found)
+    machine.reporter.say(f"where the maps of {found.cases} of {found.total} cases lie:")
+    for item in found.items:
+        machine.reporter.say(f"  {item.level}: {item.sentence}")
+    for why, count in found.left_out.items():
+        machine.reporter.say(f"  left out, {count}: {why}")
 
 
 def export_stage(run: RunFolder, machine: Machine) -> Parity:

@@ -68,10 +68,11 @@ def scan(
     uneven: Literal["aside", "keep"] = "aside",
     pixels: bool = True,
     key_file: Place | None = None,
+    masks: Place | None = None,
 ) -> Cohort:
     """Scan a folder of images and join its labels; see `hounsfield.cohort.scan`. `out` also writes it as files."""
     cohort = scan_files(
-        Path(images), Labelling(_path(labels), key, _names(label), positive, uncertain, blank, patient_pattern),
+        Path(images), Labelling(_path(labels), key, _names(label), positive, uncertain, blank, patient_pattern, _path(masks)),
         splitting=Splitting(split, folds, repeats, seed, leaks), stated=Stated(site, modality, body_part),
         looking=Looking(uneven, pixels), key_file=_path(key_file), run=_path(out),
     )  # fmt: skip
@@ -194,6 +195,7 @@ def run(
     uneven: Literal["aside", "keep"] = "aside",
     pixels: bool = True,
     key_file: Place | None = None,
+    masks: Place | None = None,
     side_free: bool = False,
     loss: str = "cross-entropy",
     budget: str | float | None = None,
@@ -205,7 +207,7 @@ def run(
 
     `budget` ("10m", "90s", or minutes) is the time that all of it may take; `trials` as for `plan`.
     """
-    labelling = Labelling(_path(labels), key, _names(label), positive, uncertain, blank, patient_pattern)
+    labelling = Labelling(_path(labels), key, _names(label), positive, uncertain, blank, patient_pattern, _path(masks))
     externals = {name: External(Path(place), labelling) for name, place in (external or {}).items()}
     options = ScanOptions(
         Path(images),

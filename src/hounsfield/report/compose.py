@@ -60,6 +60,7 @@ def _record(results: Results) -> dict[str, Any]:
         "shifts": {name: item.to_dict() for name, item in results.shifts.items()},
         "cohort": cohort_table(found.cohort) | {"quarantine": quarantine_rows(found.cohort)},
         "audit": scrubbed([item.model_dump(mode="json") for item in found.audit.items]) if found.audit else None,
+        "attention": scrubbed(found.attention),
         "parity": scrubbed(found.parity),
         "cost": scrubbed(found.cost),
         "provenance": provenance(found),

@@ -7,10 +7,12 @@ from collections.abc import Sequence
 from hounsfield.evaluate import Evaluation
 from hounsfield.evaluate.caution import CERTAIN
 from hounsfield.measure import Estimate
-from hounsfield.report.notes import listing
+from hounsfield.report.notes import attention_alarms, listing
 from hounsfield.report.reporting import Guideline
 from hounsfield.report.results import Results
-from hounsfield.report.words import COVARIATES, counted
+from hounsfield.report.words import COVARIATES, counted, scrub
+
+MOST_NOTES = 2
 
 
 def executive(results: Results, filled: Sequence[Guideline]) -> list[tuple[str, str]]:
@@ -25,13 +27,21 @@ def executive(results: Results, filled: Sequence[Guideline]) -> list[tuple[str, 
             ("Can its probabilities be taken at their word?", _calibrated(best)),
             ("Does it say when it does not know?", _doubt(best)),
         ]
-    looks = len(results.found.panels or [])
-    found.append(
-        ("What does it look at?", f"Maps of {counted(looks, 'case')} are below; a map is no proof." if looks else "")
-    )
+    found.append(("What does it look at?", _looks(results)))
     open_items = [f"{one.count('open')} of {len(one.items)} items of {one.name}" for one in filled]
     found.append(("What only a person can say", f"{listing(open_items)} are open."))
     return [(question, answer) for question, answer in found if answer]
+
+
+def _looks(results: Results) -> str:
+    told = attention_alarms(results.found)
+    if told:
+        return " ".join(told)
+    audited = results.found.attention or {}
+    notes = [scrub(str(item["sentence"])) for item in audited.get("items", []) if item["level"] != "alarm"]
+    looks = len(results.found.panels or [])
+    maps = f"Maps of {counted(looks, 'case')} are below; a map is no proof." if looks else ""
+    return " ".join([*notes[:MOST_NOTES], maps]).strip()
 
 
 def _thousand(one: Evaluation) -> str:

@@ -40,6 +40,8 @@ class Found:
         Entries of explain/panels.json; `explain` is the folder that their images are relative to.
     audit:
         What the audit of this very cohort found.
+    attention:
+        explain/attention.json: where the maps of a whole part lie.
     """
 
     cohort: Cohort
@@ -54,6 +56,7 @@ class Found:
     manifest: dict[str, Any] | None
     calibration: Calibration | None
     audit: Audit | None = None
+    attention: dict[str, Any] | None = None
 
     @property
     def main(self) -> str | None:
@@ -75,6 +78,7 @@ def gather(run: Path) -> Found:
     plan = Plan.load(run / "plan.yaml")
     judged, set_aside = _predictions(run / "predictions")
     panels = _json(run / "explain" / "panels.json", list)
+    manifest = _json(run / "bundle" / "manifest.json", dict)
     return Found(
         cohort=cohort,
         plan=plan,
@@ -85,9 +89,10 @@ def gather(run: Path) -> Found:
         explain=run / "explain",
         parity=_json(run / "export" / "parity.json", dict),
         cost=_json(run / "train" / "cost.json", dict),
-        manifest=_json(run / "bundle" / "manifest.json", dict),
+        manifest=manifest,
         calibration=_calibration(run / "bundle" / CALIBRATION),
         audit=_audit(run / "audit", cohort),
+        attention=_attention(run / "explain" / "attention.json", manifest),
     )
 
 
@@ -133,6 +138,12 @@ def _audit(folder: Path, cohort: Cohort) -> Audit | None:
         return None
     found = Audit.load(folder)
     return found if found.cohort == cohort.digest else None
+
+
+def _attention(path: Path, manifest: dict[str, Any] | None) -> dict[str, Any] | None:
+    """Return what an audit of attention found, unless it was of another bundle."""
+    found: dict[str, Any] | None = _json(path, dict)
+    return found if found and manifest and found.get("bundle") == manifest.get("core_digest") else None
 
 
 def _calibration(path: Path) -> Calibration | None:

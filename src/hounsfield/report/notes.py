@@ -93,6 +93,7 @@ def cautions(results: Results) -> list[str]:
     # The data sheet says the same of leaks.
     alarms = found.audit.of("alarm") if found.audit is not None else []
     texts += [scrub(item.sentence) for item in alarms if item.topic != "leaks"]
+    texts += attention_alarms(found)
     leaks = sum("(a leak)" in reason for reason in found.cohort.quarantine["reason"].to_list())
     if leaks:
         texts.append(
@@ -114,6 +115,12 @@ def cautions(results: Results) -> list[str]:
     if found.parity is not None and not found.parity.get("passed"):
         texts.append("The exported model does not give the same numbers as the trained one.")
     return texts
+
+
+def attention_alarms(found: Found) -> list[str]:
+    """What the model looks at, or depends on, that is no part of the patient."""
+    items = (found.attention or {}).get("items", [])
+    return [scrub(str(item["sentence"])) for item in items if item["level"] == "alarm"]
 
 
 def shortcut(found: Found) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 from hounsfield.evaluate import TITLES, Drop, Evaluation, Shift
 from hounsfield.report import figures, notes, operating, tables
+from hounsfield.report.attention import POINTING_COLUMNS, ZONE_COLUMNS, attention
 from hounsfield.report.executive import executive
 from hounsfield.report.gather import Found
 from hounsfield.report.panels import MOST_PANELS, panels
@@ -76,6 +77,9 @@ def _content(results: Results) -> dict[str, Any]:
         },
         "panels": panels(found.panels, found.explain) if found.panels else [],
         "panels_left": max(0, len(found.panels or []) - MOST_PANELS),
+        "attention": attention(found.attention, found.explain),
+        "zone_columns": ZONE_COLUMNS,
+        "pointing_columns": POINTING_COLUMNS,
         "parity": found.parity,
         "calibration": found.calibration,
         "made": notes.provenance(found),

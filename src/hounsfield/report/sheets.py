@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from hounsfield.evaluate import Evaluation
@@ -13,7 +13,7 @@ from hounsfield.report.notes import provenance
 from hounsfield.report.reporting import Guideline
 from hounsfield.report.results import Results
 from hounsfield.report.tables import cohort_table, plan_rows, quarantine_rows, training_rows
-from hounsfield.report.words import scrub, slug
+from hounsfield.report.words import scrub, scrubbed, slug
 
 Rows = Iterable[Sequence[Any]]
 _ESTIMATE = ("value", "low", "high", "method", "n", "skipped", "note")
@@ -77,6 +77,11 @@ def sheets(results: Results, filled: Sequence[Guideline]) -> dict[str, str]:
                 for item in one.items
             ],
         ),
+        "attention.csv": _sheet(
+            ("label", "place", "cases", "of", "area", "share", "chance", "elsewhere", "figure", *_ESTIMATE),
+            _attention(results.found.attention or {}),
+        ),
+        "pointing.csv": _sheet(("method", "lesions", "figure", *_ESTIMATE), _pointing(results.found.attention or {})),
         **{f"confusion_{slug(name)}.csv": _confusion(one) for name, one in judged.items()},
     }
 
@@ -92,6 +97,24 @@ def _sheet(header: Sequence[str], rows: Rows) -> str:
 def _numbers(estimate: Estimate) -> list[Any]:
     content = estimate.to_dict()
     return [content[name] for name in _ESTIMATE]
+
+
+def _attention(content: Mapping[str, Any]) -> list[list[Any]]:
+    known = ("label", "place", "cases", "of", "area", "share", "chance", "elsewhere")
+    return [
+        [*(_plain(scrubbed(one[name])) for name in known), figure, *(one[figure][name] for name in _ESTIMATE)]
+        for one in content.get("zones", [])
+        for figure in ("peak", "change", "turned")
+        if one[figure] is not None
+    ]
+
+
+def _pointing(content: Mapping[str, Any]) -> list[list[Any]]:
+    return [
+        [one["title"], one["cases"], figure, *(one[figure][name] for name in _ESTIMATE)]
+        for one in content.get("pointing", [])
+        for figure in ("peak", "centre", "random", "better", "share")
+    ]
 
 
 def _cohort(results: Results) -> str:

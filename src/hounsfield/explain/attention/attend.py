@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import polars as pl
+import torch
 from scipy.special import logsumexp
 
 from hounsfield.core.bundle import Bundle
@@ -15,22 +17,25 @@ from hounsfield.core.predictions import Predictions
 from hounsfield.errors import HounsfieldError, ReadError
 from hounsfield.explain.attention.hiding import Hidden, hide
 from hounsfield.explain.attention.look import InZone, OnLesion, looked_at, on_lesion
-from hounsfield.explain.attention.zones import ZONES, zones_of
+from hounsfield.explain.attention.zones import zones_of
 from hounsfield.explain.choices import choices_of
 from hounsfield.explain.explain import explain_each
 from hounsfield.explain.methods import METHODS
+from hounsfield.models import Network
 from hounsfield.models.device import choose_device
 from hounsfield.predict import files_of, load_network, preparation_of
 from hounsfield.predict.engine import member_logits
 from hounsfield.predict.predict import calibrated, decide, decide_each
-from hounsfield.prepare import CaseFiles, apply_stored, conditioned_frames, resize_operator
+from hounsfield.prepare import CaseFiles, Preparation, apply_stored, conditioned_frames, resize_operator
 from hounsfield.prepare.case import evenly_spaced
 from hounsfield.prepare.region import read_mask
 from hounsfield.read import each
 
-Bars = Callable[[str], Callable[[int, int], None]]
+Bars = Callable[[str], Callable[[float, int], None]]
 # Cases whose maps are looked at, and of methods that ask the network some hundred times, on how many lesions.
 MOST, MOST_ASKED = 200, 40
+# Methods that play the pointing game where there are masks of lesions.
+POINTERS = ("gradcam", "gradcam++", "kernel-shap", "lime")
 SIDE = 64
 # Zones that are painted over; the edge of an image may be a part of the body.
 HIDDEN = ("text", "marker", "line", "object", "outside")
@@ -139,7 +144,9 @@ def _look_at_cases(
         sums[label] = (count + 1, map_sum + _small(values), image_sum + _small(_stretched(grey)))
     found.mean_maps = {label: (maps / count, images / count) for label, (count, maps, images) in sums.items()}
     odd = [case for case, one in seen.items() if one.zones and any(kind in one.zones for kind in HIDDEN)]
-    hidden = dict(_hidden(found, bundle, cohort, rows.filter(pl.col("case").is_in(odd)), targets, device, workers, progress))
+    hidden = dict(
+        _hidden(found, bundle, cohort, rows.filter(pl.col("case").is_in(odd)), targets, device, workers, progress)
+    )
     found.cases = [
         CaseLook(one.case, one.patient, one.label, one.zones, hidden.get(case, {})) for case, one in seen.items()
     ]
@@ -169,26 +176,28 @@ def _hidden(
     chosen = files_of(cohort, rows)
     bar = progress("painting over") if progress else None
     hounsfield = bundle.plan.unit.value == "HU"
-    for done, (index, frames) in enumerate(each(_frames_of, [(case, preparation) for case in chosen], workers=workers), 1):
+    for done, (index, frames) in enumerate(
+        each(_frames_of, [(case, preparation) for case in chosen], workers=workers), 1
+    ):
         case = chosen[index].case
         if isinstance(frames, HounsfieldError):
             found.leave_out(frames.what)
             continue
-        target = targets[case]
-
-        def odds(versions: list[list[np.ndarray]]) -> tuple[np.ndarray, list[str]]:
-            logits = np.concatenate([
-                member_logits(network, [np.stack([apply_stored(bundle.recipe, frame) for frame in one])], preparation, where)
-                for one in versions
-            ]).mean(axis=1)  # fmt: skip
-            return _odds(logits, bundle, target), _decisions(logits, bundle)
-
-        zones = [
-            zones_of(_middle(frame, bundle), hounsfield=hounsfield, modality=modalities[case]) for frame in frames
-        ]
-        yield case, hide(frames, zones, HIDDEN, odds)
+        asked = partial(_asked, network, bundle, preparation, where, targets[case])
+        zones = [zones_of(_middle(frame, bundle), hounsfield=hounsfield, modality=modalities[case]) for frame in frames]
+        yield case, hide(frames, zones, HIDDEN, asked)
         if bar is not None:
             bar(done, len(chosen))
+
+
+def _asked(
+    network: Network, bundle: Bundle, preparation: Preparation, where: torch.device, target: str, versions: list[list[np.ndarray]]
+) -> tuple[np.ndarray, list[str]]:  # fmt: skip
+    """Log-odds of the target and decisions, for several versions of a case."""
+    stored = [np.stack([apply_stored(bundle.recipe, frame) for frame in frames]) for frames in versions]
+    # One by one: versions of a long series need as much memory as several cases.
+    logits = np.concatenate([member_logits(network, [one], preparation, where) for one in stored]).mean(axis=1)
+    return _odds(logits, bundle, target), _decisions(logits, bundle)
 
 
 def _odds(logits: np.ndarray, bundle: Bundle, target: str) -> np.ndarray:
@@ -219,7 +228,9 @@ def _look_at_lesions(
     if not marked.height:
         return
     if bundle.plan.dimension.value == "3d" or bundle.plan.region.value.kind != "none":
-        found.leave_out("a mask, and a plan that cuts a region out or resamples: the two are not compared", marked.height)
+        found.leave_out(
+            "a mask, and a plan that cuts a region out or resamples: the two are not compared", marked.height
+        )
         return
     masks = {case.case: case for case in files_of(cohort, marked)}
     order = [marked["case"][int(row)] for row in generator.permutation(marked.height)]
@@ -232,9 +243,7 @@ def _look_at_lesions(
         found.leave_out(f"a mask, and more than {len(which)}: some were drawn ({titles})", len(order) - len(which))
         bar = progress(f"do they point at lesions? ({titles})") if progress else None
         targets = {case: truths[case] for case in which}
-        for one in explain_each(
-            bundle, cohort, targets, some, seed=0, device=device, workers=workers, progress=bar
-        ):
+        for one in explain_each(bundle, cohort, targets, some, seed=0, device=device, workers=workers, progress=bar):
             for attribution in one.attributions:
                 try:
                     lesion = _lesion(masks[one.case], attribution.slice, attribution.values.shape, bundle)

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 
 from hounsfield.explain.attention.attend import CaseLook, LesionLook, Looks
-from hounsfield.explain.attention.zones import ZONES
+from hounsfield.explain.attention.names import ZONE_TITLES, ZONES
 from hounsfield.explain.methods import METHODS
 from hounsfield.measure import Estimate, patient_weights, percentiles, share
 
@@ -34,6 +34,8 @@ class ZoneFigure:
 
     Attributes
     ----------
+    place:
+        The zone as a title.
     cases, of:
         Cases that have the zone, and all with this label.
     area, share:
@@ -48,6 +50,7 @@ class ZoneFigure:
 
     label: str
     zone: str
+    place: str
     cases: int
     of: int
     area: float
@@ -61,13 +64,14 @@ class ZoneFigure:
 
 @dataclass(frozen=True)
 class Pointing:
-    """How one method fares in the pointing game: lesions hit by its peak, by the centre of the image, by a random point.
+    """How one method, and its title, fares in the pointing game: lesions hit by its peak, by the centre of the image, by a random point.
 
     `better` is the peak's rate minus the centre's, of the same cases. `share` is the mean share of what speaks for the label that
     lies on the lesion, whose mean share of the image is `random`.
     """
 
     method: str
+    title: str
     cases: int
     peak: Estimate
     centre: Estimate
@@ -98,7 +102,7 @@ class Attention:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values only."""
-        return _plain(asdict(self) | {"title": METHODS[self.method].title})
+        return asdict(self) | {"title": METHODS[self.method].title}
 
 
 def judge_looks(looks: Looks, *, seed: int = 0) -> Attention:
@@ -133,6 +137,7 @@ def _figure(label: str, zone: str, having: Sequence[CaseLook], of: int, seed: in
     return ZoneFigure(
         label=label,
         zone=zone,
+        place=ZONE_TITLES[zone],
         cases=len(having),
         of=of,
         area=float(np.mean([one.area for one in seen])),
@@ -155,43 +160,44 @@ def _mean(values: np.ndarray, patients: np.ndarray, seed: int) -> Estimate:
 
 
 def _pointing(method: str, looks: Sequence[LesionLook], seed: int) -> Pointing:
-    patients = np.array([one.patient for one in looks])
-    everyone = np.ones(len(looks), dtype=bool)
+    patients, everyone = np.array([one.patient for one in looks]), np.ones(len(looks), dtype=bool)
     peak, centre = (np.array([getattr(one.lesion, name) for one in looks]) for name in ("peak", "centre"))
     area, held = (np.array([getattr(one.lesion, name) for one in looks]) for name in ("area", "share"))
     return Pointing(
-        method, len(looks), share(peak, everyone, patients), share(centre, everyone, patients), _mean(area, patients, seed),
-        _mean(peak.astype(float) - centre.astype(float), patients, seed), _mean(held, patients, seed),
-    )  # fmt: skip
+        method=method,
+        title=METHODS[method].title,
+        cases=len(looks),
+        peak=share(peak, everyone, patients),
+        centre=share(centre, everyone, patients),
+        random=_mean(area, patients, seed),
+        better=_mean(peak.astype(float) - centre.astype(float), patients, seed),
+        share=_mean(held, patients, seed),
+    )
 
 
 def _item(one: ZoneFigure, method: str) -> Item | None:
     if one.cases < FEWEST:
         return None
-    points = _points(one)
-    depends = _depends(one)
+    points, depends = _points(one), _depends(one)
     if not points and not depends:
         return None
-    what, carry = ZONES[one.zone], f"of {one.cases} cases called {one.label!r}"
-    carry += "" if one.zone in PLACES else " that have one" if one.zone != "text" else " that have some"
+    carry = f"Of {one.cases} cases called {one.label!r}"
+    carry += "" if one.zone in PLACES else " that have some" if one.zone == "text" else " that have one"
     told = []
     if points:
         told.append(
-            f"{carry}, the strongest place of {METHODS[method].title} points at it in {one.peak.value:.0%} "
-            f"(by chance {one.chance:.0%})"
+            f"the strongest place of {METHODS[method].title} points at it in {_percent(one.peak)} (by chance {one.chance:.0%})"
         )
-    if depends:
-        assert one.change is not None and one.turned is not None
-        there = "" if one.elsewhere is None else f", painting over the same place on the other side {_signed(-one.elsewhere)}"
-        lead = "painting it over" if points else f"{carry}, painting it over"
+    if depends and one.change is not None and one.turned is not None:
+        elsewhere = "" if one.elsewhere is None else f" ({_signed(-one.elsewhere)} on the other side)"
         told.append(
-            f"{lead} changes the log-odds by {_signed(-(one.change.value or 0.0))} on average{there}, and turns "
-            f"{one.turned.value:.0%} of the decisions"
+            f"painting it over changes the log-odds by {_signed(-(one.change.value or 0.0))} on average{elsewhere} and turns "
+            f"{_percent(one.turned)} of the decisions"
         )
     # A map alone may lie where the answer does not come from; what the answer depends on is beyond doubt.
-    level: Level = "alarm" if depends or (points and one.zone in PLACES) else "warning"
+    level: Level = "alarm" if depends or one.zone in PLACES else "warning"
     verb = "depends on" if depends else "looks at"
-    return Item(level, f"The model {verb} {what}: {'; '.join(told)}.")
+    return Item(level, f"The model {verb} {ZONES[one.zone]}. {carry}, {', and '.join(told)}.")
 
 
 def _points(one: ZoneFigure) -> bool:
@@ -226,7 +232,11 @@ def _of_pointing(one: Pointing) -> Item:
 def _clean(figures: Sequence[ZoneFigure]) -> str:
     asked = [ZONES[zone] for zone in ZONES if any(one.zone == zone and one.cases >= FEWEST for one in figures)]
     few = [ZONES[zone] for zone in ZONES if 0 < sum(one.cases for one in figures if one.zone == zone) < FEWEST]
-    text = f"No sign that the model looks at {_listed(asked)}." if asked else "Nothing was there that it should not look at."
+    text = (
+        f"No sign that the model looks at {_listed(asked)}."
+        if asked
+        else "Nothing was there that it should not look at."
+    )
     return text + (f" Too few cases have {_listed(few)} to tell." if few else "")
 
 
@@ -242,11 +252,3 @@ def _percent(one: Estimate) -> str:
 
 def _signed(value: float) -> str:
     return f"{value:+.1f}".replace("-", "−")
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {key: _plain(one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_plain(one) for one in value]
-    return value

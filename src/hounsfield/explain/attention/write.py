@@ -15,8 +15,8 @@ from hounsfield.explain.pictures import overlaid, save_picture
 DRAWN = 256
 
 
-def write_attention(folder: Path, looks: Looks, found: Attention) -> Path:
-    """Write what was found to `folder`/attention.json, and beside it the mean maps, all on one colour scale."""
+def write_attention(folder: Path, bundle: str, looks: Looks, found: Attention) -> Path:
+    """Write what was found of a bundle (its core digest) to `folder`/attention.json, and beside it the mean maps, all on one colour scale."""
     files.make_folder(folder)
     for stale in folder.glob("attention-*.png"):
         stale.unlink()
@@ -28,7 +28,7 @@ def write_attention(folder: Path, looks: Looks, found: Attention) -> Path:
         save_picture(folder / name, overlaid(np.repeat(grey[..., None], 3, axis=-1), _enlarged(values), scale))
         cases = sum(one.label == label for one in looks.cases)
         pictures.append({"label": label, "picture": name, "cases": cases, "scale": scale})
-    files.write_json(folder / "attention.json", found.to_dict() | {"pictures": pictures})
+    files.write_json(folder / "attention.json", found.to_dict() | {"bundle": bundle, "pictures": pictures})
     return folder / "attention.json"
 
 

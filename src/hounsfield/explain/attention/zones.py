@@ -6,16 +6,8 @@ import numpy as np
 from scipy import ndimage
 
 from hounsfield.artefacts import pixels_of
+from hounsfield.explain.attention.names import ZONES
 
-# What a classifier has no reason to look at, and what each is called in a sentence.
-ZONES = {
-    "text": "burned-in text",
-    "marker": "a marker",
-    "line": "a device-like line",
-    "object": "a thing beside the body",
-    "outside": "what lies outside of the body",
-    "edge": "the edge of the image",
-}
 # Air around a body is at most so bright, as a share of the range; in CT it is what lies below -500 HU.
 DARK, AIR_HU = 0.06, -500.0
 # A background that covers less of the frame is no background: radiographs fill theirs.
@@ -36,7 +28,9 @@ def zones_of(frame: np.ndarray, *, hounsfield: bool, modality: str | None) -> di
         for kind, mask in pixels_of(frame, modality="CT" if hounsfield else modality).items()
         if kind in ZONES and mask.any()
     }
-    burned = np.logical_or.reduce([np.zeros(grey.shape, bool), *(found[kind] for kind in ("text", "marker", "line") if kind in found)])
+    burned = np.logical_or.reduce(
+        [np.zeros(grey.shape, bool), *(found[kind] for kind in ("text", "marker", "line") if kind in found)]
+    )
     bright = grey > (AIR_HU if hounsfield else grey.min() + DARK * np.ptp(grey))
     body = _body(bright & ~burned)
     if body is not None and (~body).mean() >= LEAST_OUTSIDE:

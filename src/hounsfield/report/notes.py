@@ -124,7 +124,10 @@ def attention_alarms(found: Found) -> list[str]:
 
 
 def shortcut(found: Found) -> str:
-    """What may explain a fall where the audit found that the labels can be told without the anatomy; "" where it did not."""
+    """What may explain a fall: what the model was seen to depend on, or that labels can be told without the anatomy; or ""."""
+    seen = attention_alarms(found)
+    if seen:
+        return f"At home its maps and answers show why: {seen[0][0].lower()}{seen[0][1:]}"
     if found.audit is None or not any(item.topic == "shortcut" for item in found.audit.of("alarm")):
         return ""
     return (

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -26,14 +26,16 @@ from hounsfield.prepare import CaseFiles, apply_stored, conditioned_frames
 from hounsfield.read import each
 
 GRADCAM = "gradcam"
+# Of a case that is asked for by name, where no method is: one of each school, so that they can be held against each other.
+CASE_METHODS = (GRADCAM, "kernel-shap", "lime")
 
 
 @dataclass(frozen=True)
 class Explanation:
     """A case with its maps, one per method in the order asked for, and the frame that they belong to (conditioned values).
 
-    Every method explains the same slice but for volumes, of which each has the slice where it is greatest; `frames` has one
-    frame per map. `checks` are empty unless asked for.
+    Every method explains the same slice: of volumes the one where the first map with any contrast is greatest. `frames` has
+    one frame per map. `checks` are empty unless asked for.
     """
 
     case: str
@@ -89,17 +91,22 @@ def explain(
         stored = np.stack([apply_stored(bundle.recipe, frame) for frame in frames])
         subject = subject_of(network, stored, bundle.recipe, bundle.labels, targets[case], choose_device(device))
         sizes = [(int(frame.shape[0]), int(frame.shape[1])) for frame in frames]
-        maps = []
+        maps: list[Attribution] = []
+        at: int | None = None
         for method in methods:
-            maps.append(attribute(subject, method, sizes, seed=seed))
+            maps.append(attribute(subject, method, sizes, seed=seed, at=at))
+            at = maps[-1].slice if at is None and maps[-1].scale > 0 else at
             if progress is not None:
                 progress(len(found) * len(methods) + len(maps), len(jobs) * len(methods))
+        # Of a volume, an empty map is as empty in the slice of the others.
+        maps = maps if at is None else [replace(one, slice=at) for one in maps]
         checks = check_maps(subject, methods, seed=seed) if check else []
-        found.append(Explanation(case, maps, [_middle(frames[one.slice], bundle) for one in maps], checks))
+        found.append(Explanation(case, maps, [middle(frames[one.slice], bundle) for one in maps], checks))
     return found
 
 
-def _middle(frame: np.ndarray, bundle: Bundle) -> np.ndarray:
+def middle(frame: np.ndarray, bundle: Bundle) -> np.ndarray:
+    """Return the slice itself of a frame whose channels are it and its neighbours."""
     beside = bundle.plan.adjacent.value
     return frame[..., beside] if beside else frame
 
@@ -115,10 +122,7 @@ def write_panels(
         One per explanation: what else the panel says (kind, part, truth, decision, probability).
     """
     files.make_folder(folder)
-    common: dict[str, float] = {}
-    for one in explanations:
-        for attribution in one.attributions:
-            common[attribution.method] = max(common.get(attribution.method, 0.0), attribution.scale)
+    common = common_scales(explanations)
     panels = []
     for one, known in zip(explanations, facts, strict=True):
         maps = [
@@ -133,6 +137,15 @@ def write_panels(
         })  # fmt: skip
     files.write_json(folder / "panels.json", panels)
     return folder / "panels.json"
+
+
+def common_scales(explanations: Sequence[Explanation]) -> dict[str, float]:
+    """Return, for each method, the value that gets the strongest colour in all of its overlays."""
+    common: dict[str, float] = {}
+    for one in explanations:
+        for attribution in one.attributions:
+            common[attribution.method] = max(common.get(attribution.method, 0.0), attribution.scale)
+    return common
 
 
 def _write_map(

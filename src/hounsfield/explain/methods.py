@@ -65,7 +65,9 @@ def check_method(method: str) -> None:
         raise UsageError(f"there is no method {method!r}", fix=f"Choose from: {', '.join(METHODS)}.")
 
 
-def attribute(subject: Subject, method: str, sizes: list[tuple[int, int]], *, seed: int = 0) -> Attribution:
+def attribute(
+    subject: Subject, method: str, sizes: list[tuple[int, int]], *, seed: int = 0, at: int | None = None
+) -> Attribution:
     """Return the map of a case by a method of `METHODS`.
 
     Parameters
@@ -74,6 +76,8 @@ def attribute(subject: Subject, method: str, sizes: list[tuple[int, int]], *, se
         Height and width of each slice's original frame.
     seed:
         For methods that draw (SHAP, LIME); the others do not depend on it.
+    at:
+        Which slice of a volume to show; None for the one with the greatest value.
 
     Raises
     ------
@@ -85,7 +89,7 @@ def attribute(subject: Subject, method: str, sizes: list[tuple[int, int]], *, se
     raw, settings = known.run(subject, seed)
     chosen = subject.chosen
     if chosen is None:
-        chosen = int(raw.max(axis=(1, 2)).argmax())
+        chosen = int(raw.max(axis=(1, 2)).argmax()) if at is None else at
         raw = raw[chosen]
     return Attribution(
         in_frame(raw, subject.recipe, sizes[chosen]), float(np.abs(raw).max()), chosen, len(subject.stored), subject.weight,

@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
+from matplotlib.patheffects import Normal, Stroke
 from PIL import Image
 
 from hounsfield.core import files
@@ -96,7 +97,7 @@ def _tiles(sheet: _Sheet, top: float, folder: Path, content: dict[str, Any]) -> 
             name = {"image": "picture", "map": "overlay", "agreement": "picture"}[kind]
             sheet.box(left, top, wide, high, _picture(folder / item[name], image["aspect"], image["marks"]))
             below = top + high + 0.08
-            if kind == "map":
+            if kind == "map" and item["ends"]:
                 below = _scale(sheet, left, below, wide, folder, item, target)
             if kind == "agreement":
                 below = _legend(sheet, left, below, item["legend"])
@@ -117,7 +118,8 @@ def _picture(path: Path, aspect: float, marks: Mapping[str, str] | None) -> Any:
         for side, letters in (marks or {}).items():
             x, y, across, up = MARKS[side]
             axes.text(
-                x, y, letters, transform=axes.transAxes, ha=across, va=up, color="#ffe9a8", fontsize=11, fontweight="bold"
+                x, y, letters, transform=axes.transAxes, ha=across, va=up, color="#ffe9a8", fontsize=11, fontweight="bold",
+                path_effects=[Stroke(linewidth=2, foreground="black"), Normal()],
             )  # fmt: skip
 
     return paint
@@ -197,7 +199,7 @@ def _said(sheet: _Sheet, top: float, facts: Any) -> float:
     beside = top
     for name, words in facts.rows:
         sheet.text(5.6, beside, name, fontsize=9, fontweight="bold")
-        beside = sheet.text(7.35, beside, _wrapped(words, 58), fontsize=9) + 0.05
+        beside = sheet.text(7.6, beside, _wrapped(words, 54), fontsize=9) + 0.05
     return max(under, beside)
 
 

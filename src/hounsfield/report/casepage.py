@@ -76,6 +76,7 @@ def case_content(run: Path, case: str) -> dict[str, Any]:
             "neighbours": [_neighbour(item, cohort) for item in near["neighbours"]],
             "summary": _summary(near["neighbours"], cohort),
         },
+        "checked": bool(record["checks"]),
         "caution": CAUTION,
     }  # fmt: skip
 
@@ -109,7 +110,7 @@ def _map(item: dict[str, Any], checks: list[dict[str, Any]]) -> dict[str, Any]:
     low = _number(-limit) if item["signed"] else "0"
     return {
         "title": item["title"], "overlay": item["overlay"], "colours": item["colours"], "unit": item["unit"],
-        "ends": (low, "0" if item["signed"] else _number(limit / 2), _number(limit)),
+        "ends": (low, "0" if item["signed"] else _number(limit / 2), _number(limit)) if limit else None,
         "signed": item["signed"],
         "said": "empty: nothing here spoke for the label" if own == 0 else f"greatest value {_number(own)}",
         "checks": [_check(one) for one in checks if one["method"] == item["method"]],

@@ -18,7 +18,7 @@ from hounsfield.explain import METHODS, explain, methods, write_panels
 from hounsfield.phantom import generate
 from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.run import External, run_all
-from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
+from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions, explain_stage
 from hounsfield.predict import predict
 
 pytestmark = pytest.mark.slow
@@ -68,6 +68,17 @@ def every_method_explains(run: RunFolder, folder: Path, monkeypatch: pytest.Monk
         assert json.loads(str(kept["settings"])) == item["settings"] and (folder / item["overlay"]).is_file()
 
 
+def a_case_has_its_page(run: RunFolder, case: str) -> None:
+    """All maps of a case are of one slice, so that they can be laid on one another; it has neighbours, a page and a picture."""
+    explain_stage(run, Machine(device="cpu", workers=0), {case: None})
+    record = json.loads((run.explain / f"{case}.json").read_text())
+    assert len({int(np.load(run.explain / f"{case}-{one['method']}.npz")["slice"]) for one in record["maps"]}) == 1
+    assert record["agreement"]["sentence"] and len(record["similar"]["neighbours"]) == 5
+    assert (run.explain / f"{case}-page.png").is_file()
+    text = (run.explain / f"{case}.html").read_text()
+    assert record["agreement"]["sentence"] in text and f"slice {record['slice']} of the {record['slices']}" in text
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_of_every_kind(stacks: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
     machine = Machine(device="cpu", workers=2)
@@ -85,6 +96,7 @@ def test_a_run_of_every_kind(stacks: Path, tmp_path: Path, kind: str, monkeypatc
     panels = json.loads((run.explain / "panels.json").read_text())
     assert panels and all(re.search(r"slice \d+ of the \d+ that the network saw", one["note"]) for one in panels)
     every_method_explains(run, tmp_path / "maps", monkeypatch)
+    a_case_has_its_page(run, stored.table["case"][0])
     if kind.startswith("volume"):
         assert "slice_weights" not in stored.table.columns
     else:
@@ -108,6 +120,7 @@ def test_a_run_on_several_findings(stacks: Path, tmp_path: Path) -> None:
     assert bundle.labels == ["nodule", "device"] and bundle.calibration.thresholds is not None
     stored = Predictions.load(run.predictions("test"))
     assert stored.task.multi_label and stored.truth_states.shape == (stored.table.height, 2)
+    a_case_has_its_page(run, stored.table["case"][0])
     report = json.loads((run.path / "report" / "report.json").read_text())
     assert set(report["evaluations"]["test"]["per_class"]) <= {"nodule", "device"}
     assert json.loads((run.export / "parity.json").read_text())["probability_difference"] < 1e-4

@@ -17,7 +17,8 @@ Methods = Annotated[
     list[str] | None,
     typer.Option(
         "--method",
-        help="gradcam (default), gradcam++, integrated-gradients, gradient-shap, kernel-shap, lime, occlusion; can be repeated.",
+        help="gradcam, gradcam++, integrated-gradients, gradient-shap, kernel-shap, lime, occlusion; can be repeated. "
+        "By default gradcam, and of a --case gradcam, kernel-shap and lime.",
     ),
 ]
 Check = Annotated[
@@ -32,9 +33,8 @@ def explain(
     device: opt.Device = "auto",
     workers: opt.Workers = None,
 ) -> None:  # fmt: skip
-    """Maps of chosen cases, or of the most confident right and wrong ones: PNG overlays, and arrays with their raw scale."""
+    """Maps of chosen cases, each with a page of its own, or of the most confident right and wrong ones, for the report."""
     from hounsfield.cli.console import Bars
-    from hounsfield.explain import GRADCAM
     from hounsfield.pipeline.folder import RunFolder
     from hounsfield.pipeline.stages import Machine, explain_stage
 
@@ -43,7 +43,7 @@ def explain(
             RunFolder(run),
             Machine(device, workers, bars),
             dict.fromkeys(case, target) if case else None,
-            method or [GRADCAM],
+            method,
             check=check,
         )
     console.print(f"maps: {written.parent}", soft_wrap=True)

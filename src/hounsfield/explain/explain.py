@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,9 @@ from hounsfield.errors import HounsfieldError, UsageError
 from hounsfield.explain.attribution import Attribution
 from hounsfield.explain.checks import Check, check_maps
 from hounsfield.explain.meter import Meter
-from hounsfield.explain.methods import METHODS, check_method, placed, raw_maps
+from hounsfield.explain.methods import METHODS, Raw, check_method, placed, raw_maps
 from hounsfield.explain.pictures import overlaid, save_picture, shown
-from hounsfield.explain.subject import subjects_of
+from hounsfield.explain.subject import Subject, subjects_of
 from hounsfield.models import Network
 from hounsfield.models.device import choose_device
 from hounsfield.predict import files_of, load_network, preparation_of
@@ -32,14 +32,16 @@ from hounsfield.read import each
 GRADCAM = "gradcam"
 # What may wait for the network at a time: cases with large frames come in smaller batches.
 MOST_BYTES = 128 << 20
+# Of a case that is asked for by name, where no method is: one of each school, so that they can be held against each other.
+CASE_METHODS = (GRADCAM, "kernel-shap", "lime")
 
 
 @dataclass(frozen=True)
 class Explanation:
     """A case with its maps, one per method in the order asked for, and the frame that they belong to (conditioned values).
 
-    Every method explains the same slice but for volumes, of which each has the slice where it is greatest; `frames` has one
-    frame per map. `checks` are empty unless asked for.
+    Every method explains the same slice: of volumes the one where the first map with any contrast is greatest. `frames` has
+    one frame per map. `checks` are empty unless asked for.
     """
 
     case: str
@@ -144,8 +146,19 @@ def _explained(
                 with meter.checks(subject):
                     checks = check_maps(subject, methods, seed=seed, known=raw)
             sizes = [(int(frame.shape[0]), int(frame.shape[1])) for frame in case.frames]
-            maps = [placed(subject, method, one, sizes) for method, one in raw.items()]
+            maps = _in_one_slice(subject, raw, sizes)
             yield Explanation(case.case, maps, [case.frames[one.slice] for one in maps], checks)
+
+
+def _in_one_slice(subject: Subject, raw: Mapping[str, Raw], sizes: list[tuple[int, int]]) -> list[Attribution]:
+    """Of a volume, all maps in the slice of the first that says anything, so that they can be held against each other."""
+    maps: list[Attribution] = []
+    at: int | None = None
+    for method, one in raw.items():
+        maps.append(placed(subject, method, one, sizes, at=at))
+        at = maps[-1].slice if at is None and maps[-1].scale > 0 else at
+    # An empty map is as empty in the slice of the others.
+    return maps if at is None else [replace(one, slice=at) for one in maps]
 
 
 @dataclass(frozen=True)
@@ -181,9 +194,12 @@ def _read(job: tuple[CaseFiles, Preparation]) -> _Case:
     files, preparation = job
     frames = conditioned_frames(files, preparation)
     stored = np.stack([apply_stored(preparation.recipe, frame) for frame in frames])
-    beside = preparation.adjacent
-    # Neighbours are channels of the network, and not of the picture.
-    return _Case(files.case, stored, [frame[..., beside].copy() if beside else frame for frame in frames])
+    return _Case(files.case, stored, [middle(frame, preparation.adjacent) for frame in frames])
+
+
+def middle(frame: np.ndarray, adjacent: int) -> np.ndarray:
+    """Return the slice itself of a frame whose channels are it and its neighbours: these are none of the picture."""
+    return frame[..., adjacent].copy() if adjacent else frame
 
 
 def write_panels(
@@ -197,10 +213,7 @@ def write_panels(
         One per explanation: what else the panel says (kind, part, truth, decision, probability).
     """
     files.make_folder(folder)
-    common: dict[str, float] = {}
-    for one in explanations:
-        for attribution in one.attributions:
-            common[attribution.method] = max(common.get(attribution.method, 0.0), attribution.scale)
+    common = common_scales(explanations)
     panels = []
     for one, known in zip(explanations, facts, strict=True):
         maps = [
@@ -215,6 +228,15 @@ def write_panels(
         })  # fmt: skip
     files.write_json(folder / "panels.json", panels)
     return folder / "panels.json"
+
+
+def common_scales(explanations: Sequence[Explanation]) -> dict[str, float]:
+    """Return, for each method, the value that gets the strongest colour in all of its overlays."""
+    common: dict[str, float] = {}
+    for one in explanations:
+        for attribution in one.attributions:
+            common[attribution.method] = max(common.get(attribution.method, 0.0), attribution.scale)
+    return common
 
 
 def _write_map(

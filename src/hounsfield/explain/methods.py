@@ -80,7 +80,9 @@ def check_method(method: str) -> None:
         raise UsageError(f"there is no method {method!r}", fix=f"Choose from: {', '.join(METHODS)}.")
 
 
-def attribute(subject: Subject, method: str, sizes: list[tuple[int, int]], *, seed: int = 0) -> Attribution:
+def attribute(
+    subject: Subject, method: str, sizes: list[tuple[int, int]], *, seed: int = 0, at: int | None = None
+) -> Attribution:
     """Return the map of a case by a method of `METHODS`.
 
     Parameters
@@ -89,6 +91,8 @@ def attribute(subject: Subject, method: str, sizes: list[tuple[int, int]], *, se
         Height and width of each slice's original frame.
     seed:
         For methods that draw (SHAP, LIME); the others do not depend on it.
+    at:
+        Which slice of a volume to show; None for the one with the greatest value.
 
     Raises
     ------
@@ -96,7 +100,7 @@ def attribute(subject: Subject, method: str, sizes: list[tuple[int, int]], *, se
         If there is no such method, or the backbone has no feature maps and the method needs some.
     """
     check_method(method)
-    return placed(subject, method, raw_maps([subject], method, seed=seed)[0], sizes)
+    return placed(subject, method, raw_maps([subject], method, seed=seed)[0], sizes, at=at)
 
 
 def raw_maps(subjects: Sequence[Subject], method: str, *, seed: int = 0) -> list[Raw]:
@@ -107,11 +111,13 @@ def raw_maps(subjects: Sequence[Subject], method: str, *, seed: int = 0) -> list
     return [Raw(*known.run(subject, seed)) for subject in subjects]
 
 
-def placed(subject: Subject, method: str, raw: Raw, sizes: list[tuple[int, int]]) -> Attribution:
-    """Bring a map back to the frame that it belongs to; of a volume, to the slice where it is greatest."""
+def placed(
+    subject: Subject, method: str, raw: Raw, sizes: list[tuple[int, int]], *, at: int | None = None
+) -> Attribution:
+    """Bring a map back to the frame that it belongs to; of a volume, to slice `at`, or to that where it is greatest."""
     known, values, chosen = METHODS[method], raw.values, subject.chosen
     if chosen is None:
-        chosen = int(values.max(axis=(1, 2)).argmax())
+        chosen = int(values.max(axis=(1, 2)).argmax()) if at is None else at
         values = values[chosen]
     return Attribution(
         in_frame(values, subject.recipe, sizes[chosen]), float(np.abs(values).max()), chosen, len(subject.stored), subject.weight,

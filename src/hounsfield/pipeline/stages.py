@@ -18,14 +18,24 @@ from hounsfield.core.plan import Plan
 from hounsfield.core.predictions import Predictions
 from hounsfield.errors import UsageError
 from hounsfield.evaluate import Evaluation
-from hounsfield.explain import GRADCAM, METHODS, choices_of, explain, most_confident, panel_facts, write_panels
+from hounsfield.explain import (
+    CASE_METHODS,
+    GRADCAM,
+    METHODS,
+    choices_of,
+    explain,
+    most_confident,
+    panel_facts,
+    write_panels,
+    write_records,
+)
 from hounsfield.explain.attention import POINTERS, attend, judge_looks, write_attention
 from hounsfield.export import Parity, export
 from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.reporter import SILENT, Reporter
 from hounsfield.plan import Budget, make_plan
 from hounsfield.predict import bundle_at, predict
-from hounsfield.report import write_datasheet, write_report
+from hounsfield.report import write_case_page, write_datasheet, write_report
 from hounsfield.train import Listeners, train
 
 # What is only to be predicted is not looked at: its pixels are decoded once, for the prediction.
@@ -300,17 +310,21 @@ def external_stage(
 
 
 def explain_stage(
-    run: RunFolder, machine: Machine, cases: Mapping[str, str | None] | None = None, methods: Sequence[str] = (GRADCAM,),
+    run: RunFolder, machine: Machine, cases: Mapping[str, str | None] | None = None, methods: Sequence[str] | None = None,
     *, check: bool = False,
 ) -> Path:  # fmt: skip
     """Explain chosen cases (case → label or None for the decided one), by default the most confident right and wrong ones, and
     then look at where the maps of the whole part lie.
+
+    Each chosen case gets a page of its own. Methods are those of `CASE_METHODS` then, and else Grad-CAM.
     """
     machine.reporter.stage("explain")
+    methods = methods or ((GRADCAM,) if cases is None else CASE_METHODS)
     bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
     predictions = main_predictions(run)
     chosen = most_confident(predictions) if cases is None else choices_of(predictions, cases)
     targets = {one.case: one.target for one in chosen}
+    pages: list[Path] = []
     with run.timed("explain"):
         found = explain(
             bundle,
@@ -323,6 +337,17 @@ def explain_stage(
             progress=machine.reporter.bar("maps"),
         )
         panels = write_panels(run.explain, bundle, found, panel_facts(predictions, chosen))
+        if cases is not None:
+            write_records(
+                run.explain,
+                bundle,
+                cohort,
+                found,
+                device=machine.device,
+                workers=machine.workers,
+                progress=machine.reporter.bar("looking for similar training cases"),
+            )
+            pages = [write_case_page(run.path, one.case) for one in chosen]
     titles = ", ".join(METHODS[method].title for method in methods)
     machine.reporter.say(f"{titles} of {len(found)} cases in {run.explain}")
     for one in found:
@@ -331,6 +356,8 @@ def explain_stage(
             machine.reporter.say(f"  {one.case} {item.method}, {item.name}: {answer}; {item.said}")
     if cases is None:
         _attention(run, bundle, cohort, predictions, methods, machine)
+    for page in pages:
+        machine.reporter.say(f"  {page}")
     return panels
 
 

@@ -24,7 +24,7 @@ BLUE, ORANGE, GREEN, PURPLE, RED, TEAL, OLIVE, BROWN = (
     "#7a5230",
 )
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, TEAL, OLIVE, BROWN)
-_STYLE: Any = {
+STYLE: Any = {
     "svg.fonttype": "none",  # text stays text: it can be selected, searched and read aloud
     "svg.hashsalt": "hounsfield",  # the same figure gives the same bytes
     "text.parse_math": False,  # a label is a name, even one with a dollar sign
@@ -65,7 +65,7 @@ def draw(name: str, paint: Callable[[Axes], None], alt: str, *, size: tuple[floa
     size:
         Inches. The page scales the figure to its card.
     """
-    with matplotlib.rc_context(_STYLE):
+    with matplotlib.rc_context(STYLE):
         figure = Figure(figsize=size, layout="constrained")
         paint(figure.add_subplot())
         buffer = io.StringIO()

@@ -19,7 +19,7 @@ from hounsfield.explain.attention.hiding import Hidden, hide
 from hounsfield.explain.attention.look import InZone, OnLesion, looked_at, on_lesion
 from hounsfield.explain.attention.zones import zones_of
 from hounsfield.explain.choices import choices_of
-from hounsfield.explain.explain import explain_each
+from hounsfield.explain.explain import explain_each, middle
 from hounsfield.explain.methods import METHODS
 from hounsfield.models import Network
 from hounsfield.models.device import choose_device
@@ -184,7 +184,10 @@ def _hidden(
             found.leave_out(frames.what)
             continue
         asked = partial(_asked, network, bundle, preparation, where, targets[case])
-        zones = [zones_of(_middle(frame, bundle), hounsfield=hounsfield, modality=modalities[case]) for frame in frames]
+        zones = [
+            zones_of(middle(frame, bundle.plan.adjacent.value), hounsfield=hounsfield, modality=modalities[case])
+            for frame in frames
+        ]
         yield case, hide(frames, zones, HIDDEN, asked)
         if bar is not None:
             bar(done, len(chosen))
@@ -276,11 +279,6 @@ def _lesion(files: CaseFiles, number: int, shape: tuple[int, ...], bundle: Bundl
     if not lesion.any():
         raise ReadError("it marks nothing in the slice that spoke most")
     return np.asarray(lesion)
-
-
-def _middle(frame: np.ndarray, bundle: Bundle) -> np.ndarray:
-    beside = bundle.plan.adjacent.value
-    return frame[..., beside] if beside else frame
 
 
 def _frames_of(job: tuple[CaseFiles, object]) -> list[np.ndarray]:

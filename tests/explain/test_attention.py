@@ -24,7 +24,7 @@ def head(height: int = 320, width: int = 280) -> np.ndarray:
 
 def test_zones_of_a_head_with_a_marker_and_a_thing_beside_it() -> None:
     frame = head()
-    ink, box = written(np.zeros(frame.shape, np.uint8), "R", 28, 0.03, 0.03)
+    ink, _ = written(np.zeros(frame.shape, np.uint8), "R", 28, 0.03, 0.03)
     frame[ink > 127] = 255
     frame[300:312, 250:270] = 200  # no letter
     zones = zones_of(frame, hounsfield=False, modality="CT")

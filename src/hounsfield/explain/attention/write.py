@@ -16,7 +16,7 @@ DRAWN = 256
 
 
 def write_attention(folder: Path, bundle: str, looks: Looks, found: Attention) -> Path:
-    """Write what was found of a bundle (its core digest) to `folder`/attention.json, and beside it the mean maps, all on one colour scale."""
+    """Write what was found of a bundle (its core digest) to `folder`/attention.json, and the mean maps on one colour scale."""
     files.make_folder(folder)
     for stale in folder.glob("attention-*.png"):
         stale.unlink()

@@ -106,7 +106,7 @@ def test_a_whole_run_has_less_for_training(found: Make) -> None:
     known = found(cases=400, parts=PARTS)
     alone, whole = _planned(known, 600), _planned(known, 600, started=time.monotonic() - 200)
     assert whole.limits.value.minutes is not None and alone.limits.value.minutes is not None
-    closing = closing_seconds(whole, make.measure(whole, known, "cpu"))
+    closing = closing_seconds(whole, known, make.measure(whole, known, "cpu"))
     assert whole.limits.value.minutes * 60 < 600 * (1 - RESERVE) - 200 - closing
     assert _all_of_it(whole, known) + closing <= 600 * (1 - RESERVE) - 199
     with pytest.raises(PlanError, match="too small"):

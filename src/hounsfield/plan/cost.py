@@ -18,6 +18,8 @@ ALL_EPOCHS = 1.0
 START_WORKERS, START_FIT, PER_EPOCH = 1.5, 3.0, 0.3
 # The imports of explaining and exporting, the bootstrap of the report; and how many cases these look at.
 CLOSING, EXPLAINED, EXPORTED = 25.0, 8, 48
+# Cases in the audit of attention, and how often each is asked again with something painted over, on average.
+ATTENDED, PAINTED = 200, 3
 READ_BACK = 1e9  # bytes of cached activations per second
 # Libraries in the main process; Python, numpy and a decoder in a worker, shared pages counted in each.
 BASE_GIB, WORKER_GIB = 1.3, 0.35
@@ -83,10 +85,11 @@ def _read_seconds(plan: Plan, found: Fingerprint, pace: Pace) -> float:
     return found.seconds_per_frame * decoded + pace.prepare * (found.frames if whole else plan.slices.value)
 
 
-def closing_seconds(plan: Plan, pace: Pace) -> float:
-    """What `run` does after the prediction of the test part: explain, export, evaluate, report."""
-    judged = pace.front + pace.tail * plan.members.value
-    return CLOSING + EXPLAINED * (pace.front + pace.step * plan.members.value) + EXPORTED * judged
+def closing_seconds(plan: Plan, found: Fingerprint, pace: Pace) -> float:
+    """What `run` does after the prediction of the test part: explain, export, evaluate, report. Not SHAP and LIME of lesions."""
+    judged, mapped = pace.front + pace.tail * plan.members.value, pace.front + pace.step * plan.members.value
+    attended = min(cases_of(found).test or found.cases, ATTENDED)
+    return CLOSING + (EXPLAINED + attended) * mapped + PAINTED * attended * judged + EXPORTED * judged
 
 
 def memory_of(plan: Plan, found: Fingerprint, pace: Pace, *, workers: int | None = None) -> float:

@@ -124,6 +124,6 @@ class _Planner:
         plan = self._fitted(suggested, meter)
         pace = meter(plan)
         seconds = seconds_of(plan, self.found, pace, workers=self.workers, epochs_run=ALL_EPOCHS)
-        closing = 0.0 if budget.started is None else closing_seconds(plan, pace)
+        closing = 0.0 if budget.started is None else closing_seconds(plan, self.found, pace)
         after = seconds["calibrate"] + seconds["predict"] + closing
         return Priced(plan, seconds["read"] + seconds["cache"] + seconds["train"], after)

@@ -19,10 +19,11 @@ from hounsfield.explain.attribution import Attribution
 from hounsfield.explain.checks import Check, check_maps
 from hounsfield.explain.methods import METHODS, attribute, check_method
 from hounsfield.explain.pictures import overlaid, save_picture, shown
+from hounsfield.explain.place import peak_in_patient, peak_of
 from hounsfield.explain.subject import subject_of
 from hounsfield.models.device import choose_device
 from hounsfield.predict import files_of, load_network, preparation_of
-from hounsfield.prepare import CaseFiles, apply_stored, conditioned_frames
+from hounsfield.prepare import CaseFiles, Preparation, Seen, apply_stored, seen
 from hounsfield.read import each
 
 GRADCAM = "gradcam"
@@ -30,10 +31,10 @@ GRADCAM = "gradcam"
 
 @dataclass(frozen=True)
 class Explanation:
-    """A case with its maps, one per method in the order asked for, and the frame that they belong to (conditioned values).
+    """A case with its maps, one per method in the order asked for, and the picture that they lie on (conditioned values, uncropped).
 
     Every method explains the same slice but for volumes, of which each has the slice where it is greatest; `frames` has one
-    frame per map. `checks` are empty unless asked for.
+    picture per map, of the map's size. `checks` are empty unless asked for.
     """
 
     case: str
@@ -49,6 +50,11 @@ class Explanation:
     @property
     def frame(self) -> np.ndarray:
         return self.frames[0]
+
+    @property
+    def peak_mm(self) -> tuple[float, float, float] | None:
+        """Where the map of the first method peaks in the patient: see `peak_in_patient`."""
+        return peak_in_patient(self.attribution)
 
 
 def explain(
@@ -82,26 +88,20 @@ def explain(
     chosen = {case.case: case for case in files_of(cohort, table)}
     jobs = [(chosen[case], preparation) for case in targets]
     found: list[Explanation] = []
-    for index, frames in each(_frames_of, jobs, workers=workers):
+    for index, given in each(_seen_of, jobs, workers=workers):
         case = list(targets)[index]
-        if isinstance(frames, HounsfieldError):
-            raise UsageError(f"{case} cannot be read: {frames.what}")
-        stored = np.stack([apply_stored(bundle.recipe, frame) for frame in frames])
+        if isinstance(given, HounsfieldError):
+            raise UsageError(f"{case} cannot be read: {given.what}")
+        stored = np.stack([apply_stored(bundle.recipe, frame) for frame in given.frames])
         subject = subject_of(network, stored, bundle.recipe, bundle.labels, targets[case], choose_device(device))
-        sizes = [(int(frame.shape[0]), int(frame.shape[1])) for frame in frames]
         maps = []
         for method in methods:
-            maps.append(attribute(subject, method, sizes, seed=seed))
+            maps.append(attribute(subject, method, given.places, seed=seed))
             if progress is not None:
                 progress(len(found) * len(methods) + len(maps), len(jobs) * len(methods))
         checks = check_maps(subject, methods, seed=seed) if check else []
-        found.append(Explanation(case, maps, [_middle(frames[one.slice], bundle) for one in maps], checks))
+        found.append(Explanation(case, maps, [given.pictures[one.slice] for one in maps], checks))
     return found
-
-
-def _middle(frame: np.ndarray, bundle: Bundle) -> np.ndarray:
-    beside = bundle.plan.adjacent.value
-    return frame[..., beside] if beside else frame
 
 
 def write_panels(
@@ -139,6 +139,8 @@ def _write_map(
     folder: Path, bundle: Bundle, case: str, attribution: Attribution, frame: np.ndarray, common: float
 ) -> dict[str, Any]:
     method = attribution.method
+    peak, peak_mm = peak_of(attribution.values), peak_in_patient(attribution)
+    number = None if attribution.place is None else attribution.place.number
     name = f"{case}-{method.replace('+', 'p')}"
     save_picture(
         folder / f"{name}.png",
@@ -149,12 +151,15 @@ def _write_map(
             file, values=attribution.values, scale=np.float64(attribution.scale), slice=np.int64(attribution.slice),
             target=np.str_(attribution.target), bundle=np.str_(bundle.core_digest), method=np.str_(method),
             unit=np.str_(attribution.unit), settings=np.str_(json.dumps(dict(attribution.settings))),
+            peak=np.array([] if peak is None else peak, dtype=np.int64), peak_mm=np.array(peak_mm or [], dtype=np.float64),
+            frame=np.float64(np.nan if number is None else number),
         )  # fmt: skip
     low = f"{-common:.3g}".replace("-", "−") if attribution.signed else "0"
     return {
         "method": method, "title": METHODS[method].title, "overlay": f"{name}.png", "values": f"{name}.npz",
         "scale": attribution.scale, "signed": attribution.signed, "unit": attribution.unit, "settings": dict(attribution.settings),
-        "note": f"colours run from {low} to {common:.3g}{_which(attribution)}",
+        "peak": peak, "peak_mm": None if peak_mm is None else [round(value, 2) for value in peak_mm], "frame": number,
+        "note": f"colours run from {low} to {common:.3g}{_which(attribution)}{_where(peak_mm)}",
     }  # fmt: skip
 
 
@@ -165,5 +170,12 @@ def _which(attribution: Attribution) -> str:
     return f"; slice {attribution.slice + 1} of the {attribution.slices} that the network saw{counted}"
 
 
-def _frames_of(job: tuple[CaseFiles, Any]) -> list[np.ndarray]:
-    return conditioned_frames(*job)
+def _where(peak_mm: tuple[float, float, float] | None) -> str:
+    if peak_mm is None:
+        return ""
+    told = ", ".join(f"{value:.0f}".replace("-", "−") for value in peak_mm)
+    return f"; strongest at {told} mm (x, y, z in the patient)"
+
+
+def _seen_of(job: tuple[CaseFiles, Preparation]) -> Seen:
+    return seen(*job)

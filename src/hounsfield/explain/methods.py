@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -14,9 +14,11 @@ from captum.attr import GradientShap, IntegratedGradients, KernelShap, Lime, Occ
 from skimage.segmentation import slic
 
 from hounsfield.errors import UsageError
-from hounsfield.explain.attribution import Attribution, in_frame
+from hounsfield.explain.attribution import Attribution
 from hounsfield.explain.gradcam import grad_cam, grad_cam_plus_plus
+from hounsfield.explain.place import on_picture, strongest_slice
 from hounsfield.explain.subject import BLUR, TOGETHER, Subject
+from hounsfield.prepare import Place
 
 # Enough that a lesion of a tenth of the width is a piece of its own, few enough that some hundred questions tell them apart.
 PIECES = 60
@@ -65,13 +67,13 @@ def check_method(method: str) -> None:
         raise UsageError(f"there is no method {method!r}", fix=f"Choose from: {', '.join(METHODS)}.")
 
 
-def attribute(subject: Subject, method: str, sizes: list[tuple[int, int]], *, seed: int = 0) -> Attribution:
+def attribute(subject: Subject, method: str, places: Sequence[Place], *, seed: int = 0) -> Attribution:
     """Return the map of a case by a method of `METHODS`.
 
     Parameters
     ----------
-    sizes:
-        Height and width of each slice's original frame.
+    places:
+        Where each slice lies on its picture.
     seed:
         For methods that draw (SHAP, LIME); the others do not depend on it.
 
@@ -85,11 +87,12 @@ def attribute(subject: Subject, method: str, sizes: list[tuple[int, int]], *, se
     raw, settings = known.run(subject, seed)
     chosen = subject.chosen
     if chosen is None:
-        chosen = int(raw.max(axis=(1, 2)).argmax())
+        chosen = strongest_slice(raw, subject.recipe, places)
         raw = raw[chosen]
     return Attribution(
-        in_frame(raw, subject.recipe, sizes[chosen]), float(np.abs(raw).max()), chosen, len(subject.stored), subject.weight,
+        on_picture(raw, subject.recipe, places[chosen]), float(np.abs(raw).max()), chosen, len(subject.stored), subject.weight,
         subject.target, method, known.signed, known.unit, settings,
+        places[chosen],
     )  # fmt: skip
 
 

@@ -10,7 +10,9 @@ about other patients of both centres, twice: axial series, and series of yet oth
 - `2d` sees one slice, the plan's own choice: the middle one, which in series of 8 slices always cuts the nodule;
 - `sequence` sees 16 slices through the pretrained 2D backbone, with attention over slices; the peak is that of the slice that
   speaks most for the nodule;
-- `3d` sees the crop around the body, resampled, with a 3D network of random weights; the peak is taken in the volume.
+- `3d` sees a region of interest that the label table gives, a block of 96 mm, resampled to 3 mm, with a 3D network of random
+  weights; the peak is taken in the volume. The region lies anywhere within 24 mm of the nodule in each direction of the
+  slice; without a nodule, at the same place of the chest as that of another patient.
 
 `chance` is a point drawn evenly from the body in what the network saw: the exact share of pixels that lie in the nodule, the
 mean over cases. `centre` is the centre of the middle slice. The margin is the lower end of the 95% interval (Wilson) of
@@ -38,20 +40,21 @@ from hounsfield.cohort import Labelling, Looking, Splitting, scan, scan_for_pred
 from hounsfield.core import Cohort, files
 from hounsfield.measure import auc
 from hounsfield.measure.intervals import share
-from hounsfield.phantom import generate
+from hounsfield.phantom import PhantomCohort, generate
 from hounsfield.prepare import Seen, seen
-from hounsfield.read import read_headers
+from hounsfield.read import read_headers, read_image
 
 NEAR_MM = 5.0
 BODY_HU = -300.0
+AWAY_MM = 24.0  # of the centre of a region from the nodule, at the most, in each direction
 TILT = (17.0, -12.0, 23.0)
 # Worker processes import this file as well: what loads torch is imported where it is used, so that they start fast.
 KINDS: dict[str, dict[str, Any]] = {
-    "2d": {"dimension": "2d", "slices": 1, "members": 1},
-    "sequence": {"dimension": "2.5d", "pooling": "attention", "slices": 16, "members": 1},
+    "2d": {"dimension": "2d", "slices": 1, "members": 1, "region": {"kind": "none"}},
+    "sequence": {"dimension": "2.5d", "pooling": "attention", "slices": 16, "members": 1, "region": {"kind": "none"}},
     "3d": {
-        "dimension": "3d", "backbone": "resnet10_half", "region": {"kind": "body", "margin": 5.0}, "slices": 16,
-        "spacing": [3.0, 5.0, 5.0], "size": [64, 64], "members": 1, "epochs": 60, "patience": 20,
+        "dimension": "3d", "backbone": "resnet10_half", "region": {"kind": "centre", "size": [60.0, 96.0, 96.0]}, "slices": 16,
+        "spacing": [3.0, 3.0, 3.0], "size": [32, 32], "members": 1, "epochs": 24, "patience": 24,
     },
 }  # fmt: skip
 SLICES = {"2d": 8, "sequence": 16, "3d": 16}
@@ -104,7 +107,7 @@ def measure(folder: Path, kind: str, chosen: argparse.Namespace) -> Iterator[dic
     made = generate(
         folder / "train", patients_a=chosen.patients[0], patients_b=0, slices=SLICES[kind], seed=chosen.seed
     )
-    table = Labelling(made.labels, label=("nodule",))
+    table = Labelling(labelled(made, chosen.seed), label=("nodule",))
     cohort = scan(made.centre_a, table, splitting=Splitting(seed=chosen.seed), run=folder / "scan")
     decisions = KINDS[kind] | {"seed": chosen.seed} | ({"epochs": chosen.epochs} if chosen.epochs else {})
     started = time.perf_counter()
@@ -116,7 +119,7 @@ def measure(folder: Path, kind: str, chosen: argparse.Namespace) -> Iterator[dic
             folder / series, patients_a=chosen.patients[1], patients_b=chosen.patients[1], slices=SLICES[kind],
             seed=chosen.seed + 1000 * number, tilt_deg=TILT if series == "oblique" else (0.0, 0.0, 0.0),
         )  # fmt: skip
-        table = Labelling(made.labels, label=("nodule",))
+        table = Labelling(labelled(made, chosen.seed + number), label=("nodule",))
         asked = scan_for_prediction(
             folder / series, bundle.labels, bundle.positive, table, looking=Looking(pixels=False), run=folder / f"scan-{series}"
         )  # fmt: skip
@@ -127,6 +130,40 @@ def measure(folder: Path, kind: str, chosen: argparse.Namespace) -> Iterator[dic
             "size": plan.size.value, "slices": plan.slices.value, "backbone": plan.backbone.value, "epochs": plan.epochs.value,
             **counted(looks),
         }  # fmt: skip
+
+
+def labelled(made: PhantomCohort, seed: int) -> Path:
+    """Write the labels with a region of interest for each patient, and return the table; only the 3d plan looks at them."""
+    rng, truth = np.random.default_rng(seed), files.read_json(made.truth)
+    slices: dict[str, list[Path]] = {}
+    owner: dict[str, str] = {}
+    planted = {one.path for one in made.planted}
+    for path in sorted(path for centre in (made.centre_a, made.centre_b) for path in centre.rglob("*")):
+        if path.is_file() and path not in planted:
+            header = read_headers(path)[0]
+            slices.setdefault(header.series_uid or "", []).append(path)
+            owner[header.series_uid or ""] = header.patient_id or ""
+    middle = {series: middle_of(paths) for series, paths in slices.items()}
+    offsets = [np.array(truth[series]["centre_mm"]) - middle[series] for series in slices if truth[series]]
+    rows = []
+    for series, patient in owner.items():
+        nodule = truth[series]
+        place = nodule["centre_mm"] if nodule else middle[series] + offsets[int(rng.integers(len(offsets)))]
+        x, y, z = np.array(place) + np.append(rng.uniform(-AWAY_MM, AWAY_MM, 2), 0.0)
+        rows.append({"PatientID": patient, "roi_x": round(x, 3), "roi_y": round(y, 3), "roi_z": round(z, 3)})
+    table = made.labels.with_name("regions.csv")
+    pl.read_csv(made.labels, infer_schema=False).join(pl.DataFrame(rows), on="PatientID").write_csv(table)
+    return table
+
+
+def middle_of(paths: list[Path]) -> np.ndarray:
+    """Return the middle of a series in the patient, mm."""
+    found = []
+    for image in map(read_image, paths):
+        assert image.affine is not None
+        height, width = image.size
+        found.append((image.affine @ [(width - 1) / 2, (height - 1) / 2, 0, 1])[:3])
+    return np.asarray(np.mean(found, axis=0))
 
 
 def looked(bundle: Any, cohort: Cohort, truth: dict[str, Any]) -> Iterator[Look]:

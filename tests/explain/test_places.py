@@ -20,7 +20,17 @@ from scipy.spatial.transform import Rotation
 from hounsfield.core.plan import Region
 from hounsfield.explain import Attribution, peak_in_patient, peak_of
 from hounsfield.explain.place import on_picture, strongest_slice
-from hounsfield.prepare import CaseFiles, Place, Preparation, Seen, apply_stored, case_files, clean, conditioned_frames, seen
+from hounsfield.prepare import (
+    CaseFiles,
+    Place,
+    Preparation,
+    Seen,
+    apply_stored,
+    case_files,
+    clean,
+    conditioned_frames,
+    seen,
+)
 from hounsfield.prepare.place import Axis, Cut
 from hounsfield.read import read_image
 from tests.prepare.making import mammogram
@@ -39,9 +49,7 @@ def attribution(given: Seen, preparation: Preparation, volume: bool = False) -> 
     """What a method would give whose map is the brightness that the network was given."""
     stored = np.stack([apply_stored(preparation.recipe, frame) for frame in given.frames])
     raw = stored[:, stored.shape[1] // 2]
-    chosen = (
-        strongest_slice(raw, preparation.recipe, given.places) if volume else int(raw.mean(axis=(1, 2)).argmax())
-    )
+    chosen = strongest_slice(raw, preparation.recipe, given.places) if volume else int(raw.mean(axis=(1, 2)).argmax())
     values = on_picture(raw[chosen], preparation.recipe, given.places[chosen])
     return Attribution(values, float(raw[chosen].max()), chosen, len(raw), None, "yes", place=given.places[chosen])
 
@@ -59,7 +67,9 @@ def agrees(values: np.ndarray, wanted: np.ndarray, step: tuple[float, float]) ->
 
 
 @st.composite
-def squares(draw: st.DrawFn) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int], str, tuple[int, ...]]:
+def squares(
+    draw: st.DrawFn,
+) -> tuple[tuple[int, int], tuple[int, int], tuple[int, int, int, int], str, tuple[int, ...]]:
     """A picture, a network's input, a square (top, left, bottom, right), a region, and the room around the square in it."""
     size = draw(st.tuples(st.integers(17, 150), st.integers(17, 150)))
     network = draw(st.tuples(st.integers(16, 90), st.integers(16, 90)))
@@ -177,13 +187,13 @@ def test_a_block_is_found_in_the_patient_through_crop_and_resampling(drawn: dict
 
 @pytest.mark.parametrize("adjacent", [0, 1])
 @pytest.mark.parametrize("direction", sorted(DIRECTIONS))
-def test_of_several_slices_the_peak_lies_in_the_one_that_shows_it(tmp_path: Path, direction: str, adjacent: int) -> None:
+def test_of_several_slices_the_peak_lies_in_the_one_that_shows_it(
+    tmp_path: Path, direction: str, adjacent: int
+) -> None:
     volume = np.full((11, 40, 30), -1000, dtype=np.int16)
     volume[8, 10:16, 20:27] = 900
     paths = slices(tmp_path, volume, (3, 0.7, 0.7), orientation=DIRECTIONS[direction])
-    preparation = Preparation(
-        "hounsfield", 4, recipe(48, ((-50.0, 1900.0),)), adjacent=adjacent, dimension="2.5d"
-    )
+    preparation = Preparation("hounsfield", 4, recipe(48, ((-50.0, 1900.0),)), adjacent=adjacent, dimension="2.5d")
     # Of 11 slices the plan takes the centres of four parts: 1, 4, 6 and 9; adjacent ones only colour the picture.
     given = seen(case(paths), preparation)
     assert [place.number for place in given.places] == [1, 4, 6, 9]

@@ -5,7 +5,6 @@ The map is the network's own input, so that its bright place is known: a square,
 
 from __future__ import annotations
 
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -21,7 +20,6 @@ from hounsfield.core.plan import Region
 from hounsfield.explain import Attribution, peak_in_patient, peak_of
 from hounsfield.explain.place import on_picture, strongest_slice
 from hounsfield.prepare import (
-    CaseFiles,
     Place,
     Preparation,
     Seen,
@@ -144,7 +142,10 @@ def blocks(draw: st.DrawFn) -> dict[str, Any]:
     spacing = (spacing[0], spacing[1], spacing[1])
     # Of each axis at least six of the plan's planes in the whole, so that a block of four has room.
     wanted = tuple(draw(st.floats(0.5, 1.4)) * side for side in spacing)
-    sides = [draw(st.integers(int(np.ceil(4 * max(1.0, new / old))), length // 2)) for new, old, length in zip(wanted, spacing, shape, strict=True)]  # fmt: skip
+    sides = [
+        draw(st.integers(int(np.ceil(4 * max(1.0, new / old))), length // 2))
+        for new, old, length in zip(wanted, spacing, shape, strict=True)
+    ]
     start = [draw(st.integers(0, length - side)) for length, side in zip(shape, sides, strict=True)]
     return {
         "shape": shape, "spacing": spacing, "wanted": wanted, "start": start, "sides": sides,

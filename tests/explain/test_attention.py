@@ -10,7 +10,7 @@ import pytest
 from hounsfield.explain.attention import judge_looks, zones_of
 from hounsfield.explain.attention.attend import CaseLook, LesionLook, Looks
 from hounsfield.explain.attention.hiding import Hidden, hide, mirrored, painted_over
-from hounsfield.explain.attention.look import OnLesion, looked_at, on_lesion, peak_of
+from hounsfield.explain.attention.look import OnLesion, looked_at, on_lesion
 from tests.artefacts.test_artefacts import written
 
 
@@ -86,12 +86,6 @@ def test_shares_and_peaks_of_a_map() -> None:
     assert (found["marker"].share, found["marker"].peak, found["outside"].peak) == (0.75, True, False)
     assert found["marker"].area == pytest.approx(15 / 2400) and found["marker"].near > 2 * found["marker"].area
     assert looked_at(-values.clip(-9, 0) * -1, {"marker": zone}) is None
-
-
-def test_the_peak_of_a_plateau_is_its_middle() -> None:
-    values = np.zeros((30, 30))
-    values[10:21, 4:9] = 2.0
-    assert peak_of(values) == (15, 6)
 
 
 def test_the_pointing_game() -> None:

@@ -15,7 +15,7 @@ from hounsfield.errors import UsageError
 from hounsfield.explain import METHODS, attribute, subject_of
 from hounsfield.explain.methods import pieces_of
 from hounsfield.models import Network
-from hounsfield.prepare import network_input
+from hounsfield.prepare import Place, network_input
 
 SIDE = 48
 RECIPE = Recipe(
@@ -108,7 +108,7 @@ def test_only_the_slice_that_speaks_most_is_changed_and_the_others_stay() -> Non
 @pytest.mark.parametrize("method", PIXELWISE)
 def test_shares_of_pixels_are_the_weights_times_what_was_taken_away(method: str) -> None:
     one = subject(Linear(WEIGHTS), IMAGE)
-    found = attribute(one, method, [(SIDE, SIDE)])
+    found = attribute(one, method, [Place.whole((SIDE, SIDE))])
     assert found.signed and found.method == method and found.settings
     values, hidden = one.shown[0].numpy(), one.hidden[0].numpy()
     of_pixel = WEIGHTS * (1 / 0.5 + 1 / 0.25 + 1 / 0.5)  # three channels, each divided by its deviation
@@ -124,7 +124,7 @@ def test_shares_of_pixels_are_the_weights_times_what_was_taken_away(method: str)
 
 @pytest.mark.parametrize("method", ASKING)
 def test_asking_finds_what_speaks_for_and_what_speaks_against(method: str) -> None:
-    found = attribute(subject(Linear(WEIGHTS * 20), IMAGE), method, [(SIDE, SIDE)])
+    found = attribute(subject(Linear(WEIGHTS * 20), IMAGE), method, [Place.whole((SIDE, SIDE))])
     assert found.signed and found.unit
     peak, trough = (
         np.unravel_index(int(place), (SIDE, SIDE)) for place in (found.values.argmax(), found.values.argmin())
@@ -134,14 +134,16 @@ def test_asking_finds_what_speaks_for_and_what_speaks_against(method: str) -> No
         assert max(abs(peak[0] - 12), abs(peak[1] - 10)) < side and max(abs(trough[0] - 34), abs(trough[1] - 38)) < side
     else:
         assert FOR[peak] == 1 and AGAINST[trough] == 1
-    opposite = attribute(subject(Linear(WEIGHTS * 20), IMAGE, target="no"), method, [(SIDE, SIDE)])
+    opposite = attribute(subject(Linear(WEIGHTS * 20), IMAGE, target="no"), method, [Place.whole((SIDE, SIDE))])
     np.testing.assert_allclose(opposite.values, -found.values, atol=0.02 * found.scale)
 
 
 @pytest.mark.parametrize("method", [*PIXELWISE, *ASKING])
 def test_maps_follow_the_logit_however_small_it_is(method: str) -> None:
     """A network that has hardly learnt answers in hundredths: its map is that of a surer one, in its own unit."""
-    large, small = (attribute(subject(Linear(WEIGHTS * size), IMAGE), method, [(SIDE, SIDE)]) for size in (20, 0.02))
+    large, small = (
+        attribute(subject(Linear(WEIGHTS * size), IMAGE), method, [Place.whole((SIDE, SIDE))]) for size in (20, 0.02)
+    )
     np.testing.assert_allclose(small.values * 1000, large.values, atol=0.03 * large.scale)
 
 
@@ -154,7 +156,7 @@ def test_there_are_about_sixty_pieces_with_noise_and_without(noise: float) -> No
 def test_superpixel_shap_gives_each_piece_its_part_of_the_whole() -> None:
     """A linear network: the share of a piece is the sum over its pixels, and all of them are the whole change."""
     one = subject(Linear(WEIGHTS * 20), IMAGE)
-    found, pieces = attribute(one, "kernel-shap", [(SIDE, SIDE)]), pieces_of(one)
+    found, pieces = attribute(one, "kernel-shap", [Place.whole((SIDE, SIDE))]), pieces_of(one)
     change = WEIGHTS * 20 * 8 * (one.shown[0] - one.hidden[0]).numpy()
     for number in range(pieces.max() + 1):
         inside = pieces == number
@@ -171,18 +173,18 @@ def test_the_same_seed_gives_the_same_map_and_nothing_else_changes(method: str) 
     torch.manual_seed(5)
     np.random.seed(5)  # noqa: NPY002
     one = subject(Linear(WEIGHTS), IMAGE)
-    first, again = (attribute(one, method, [(SIDE, SIDE)], seed=3) for _ in range(2))
+    first, again = (attribute(one, method, [Place.whole((SIDE, SIDE))], seed=3) for _ in range(2))
     np.testing.assert_array_equal(first.values, again.values)
     assert (torch.rand(1), np.random.random()) == expected  # noqa: NPY002
 
 
 def test_maps_come_back_to_the_original_geometry() -> None:
     """Padded above and below: what lay in the padding is gone, and the map has the frame's size."""
-    found = attribute(subject(Linear(WEIGHTS), IMAGE), "integrated-gradients", [(30, 60)])
+    found = attribute(subject(Linear(WEIGHTS), IMAGE), "integrated-gradients", [Place.whole((30, 60))])
     assert found.values.shape == (30, 60)
 
 
 def test_an_unknown_method_names_the_others() -> None:
     with pytest.raises(UsageError, match="no method 'magic'") as caught:
-        attribute(subject(Linear(WEIGHTS), IMAGE), "magic", [(SIDE, SIDE)])
+        attribute(subject(Linear(WEIGHTS), IMAGE), "magic", [Place.whole((SIDE, SIDE))])
     assert all(name in str(caught.value) for name in METHODS)

@@ -12,9 +12,11 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.errors import InvalidDicomError
+from scipy.spatial.transform import Rotation
 
 from hounsfield.errors import OutputError, UsageError
 from hounsfield.phantom import Difficulty, PhantomCohort, generate
+from hounsfield.read import read_image
 
 
 def _digests(out: Path) -> dict[str, str]:
@@ -97,8 +99,10 @@ def test_values_are_hounsfield_units_after_rescale_only(cohort: PhantomCohort, c
         assert stored.min() > 3000, "and every window in HU is white from edge to edge"
 
 
+@pytest.mark.parametrize("lying", ["cohort", "oblique"])
 @pytest.mark.parametrize("centre", ["centre_a", "centre_b"])
-def test_truth_lies_where_the_geometry_says(cohort: PhantomCohort, centre: str) -> None:
+def test_truth_lies_where_the_geometry_says(request: pytest.FixtureRequest, lying: str, centre: str) -> None:
+    cohort: PhantomCohort = request.getfixturevalue(lying)
     truth, checked = json.loads(cohort.truth.read_text()), 0
     for ds in _wanted(cohort, getattr(cohort, centre)):
         nodule = truth[ds.SeriesInstanceUID]
@@ -124,6 +128,40 @@ def test_truth_lies_where_the_geometry_says(cohort: PhantomCohort, centre: str) 
             assert _hu(ds)[round(row), round(column)] > -400, "brighter than lung"
     assert checked >= 6
     assert all(n is None or len(n["slices"]) >= 3 for n in truth.values())
+
+
+@pytest.mark.parametrize("centre", ["centre_a", "centre_b"])
+def test_read_back_the_nodule_of_an_oblique_series_lies_at_its_mm(oblique: PhantomCohort, centre: str) -> None:
+    """Through the reader, which turns pictures upright and has its own sums: bright inside the ball, lung around it."""
+    series = defaultdict(list)
+    for ds in _wanted(oblique, getattr(oblique, centre)):
+        series[ds.SeriesInstanceUID].append(Path(ds.filename))
+    checked = 0
+    for uid, nodule in json.loads(oblique.truth.read_text()).items():
+        if nodule is None or uid not in series:
+            continue
+        inside, around = [], []
+        for image in (read_image(path) for path in series[uid]):
+            rows, columns = np.indices(image.size)
+            assert image.affine is not None
+            points = np.stack([columns, rows, 0 * rows, 1 + 0 * rows], axis=-1) @ image.affine.T
+            away = np.linalg.norm(points[..., :3] - nodule["centre_mm"], axis=-1) - nodule["diameter_mm"] / 2
+            inside.append(image.pixels[0][away < -5])
+            around.append(image.pixels[0][(away > 4) & (away < 7)])
+        assert np.median(np.concatenate(inside)) > -150 and np.median(np.concatenate(around)) < -600
+        checked += 1
+    assert checked >= 2
+
+
+def test_a_tilt_changes_positions_and_no_pixel(cohort: PhantomCohort, oblique: PhantomCohort) -> None:
+    turn = Rotation.from_euler("xyz", [17.0, -12.0, 23.0], degrees=True)
+    straight = _wanted(cohort, cohort.centre_b)
+    for one, other in zip(straight, _wanted(oblique, oblique.centre_b), strict=True):
+        assert one.PixelData == other.PixelData and one.SOPInstanceUID != other.SOPInstanceUID
+        for name in ("ImagePositionPatient", "ImageOrientationPatient"):
+            wanted = turn.apply(np.array(one[name].value, float).reshape(-1, 3)).ravel()
+            np.testing.assert_allclose(np.array(other[name].value, float), wanted, atol=2e-6)
+    assert cohort.labels.read_bytes() == oblique.labels.read_bytes()
 
 
 def test_planted_files_are_what_they_claim(cohort: PhantomCohort) -> None:

@@ -1,4 +1,4 @@
-"""The one result of all methods: a raw map with its scale, in the geometry of the original frame."""
+"""The one result of all methods: a raw map with its scale, on the picture that the file holds."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from hounsfield.core.recipe import Recipe, Resize
-from hounsfield.prepare import fitted_size, resize_operator
+from hounsfield.prepare import Place, fitted_size, resize_operator
 
 
 @dataclass(frozen=True)
@@ -19,12 +19,12 @@ class Attribution:
     Attributes
     ----------
     values:
-        (height, width) float32 in the geometry of the original frame; `unit` says of what. Not below 0 unless `signed`; below 0
-        is what speaks against the target.
+        (height, width) float32 in the pixels of the picture as it was read, all crops undone; `unit` says of what. 0 where the
+        network did not see the picture. Not below 0 unless `signed`; below 0 is what speaks against the target.
     scale:
         The greatest absolute value of the map before it was resized; 0 means that nothing spoke for the target.
     slice:
-        Which of the case's slices this is: the one that spoke most for the target.
+        Which of the slices that the network saw this is: the one that spoke most for the target.
     slices:
         How many there are.
     weight:
@@ -33,6 +33,8 @@ class Attribution:
         The label that the map explains.
     method, signed, unit, settings:
         By which method, whether values may be negative, what they are, and with which numbers the method ran.
+    place:
+        Where the slice lies, in its picture and in the patient; see `peak_in_patient`.
     """
 
     values: np.ndarray
@@ -45,6 +47,7 @@ class Attribution:
     signed: bool = False
     unit: str = ""
     settings: Mapping[str, Any] = field(default_factory=dict)
+    place: Place | None = None
 
 
 def in_frame(values: np.ndarray, recipe: Recipe, size: tuple[int, int]) -> np.ndarray:
@@ -55,7 +58,7 @@ def in_frame(values: np.ndarray, recipe: Recipe, size: tuple[int, int]) -> np.nd
     values:
         (h, w), of any size; it covers the network's input.
     size:
-        Height and width of the original frame.
+        Height and width of the frame that the recipe was given.
     """
     height, width = recipe.size
     enlarged = resize_operator(height, values.shape[0]) @ values @ resize_operator(width, values.shape[1]).T

@@ -21,12 +21,13 @@ from hounsfield.explain.checks import Check, check_maps
 from hounsfield.explain.meter import Meter
 from hounsfield.explain.methods import METHODS, Raw, check_method, placed, raw_maps
 from hounsfield.explain.pictures import overlaid, save_picture, shown
+from hounsfield.explain.place import peak_in_patient, peak_of
 from hounsfield.explain.subject import Subject, subjects_of
 from hounsfield.models import Network
 from hounsfield.models.device import choose_device
 from hounsfield.predict import files_of, load_network, preparation_of
 from hounsfield.predict.engine import TOGETHER
-from hounsfield.prepare import CaseFiles, Preparation, apply_stored, conditioned_frames
+from hounsfield.prepare import CaseFiles, Place, Preparation, apply_stored, seen
 from hounsfield.read import each
 
 GRADCAM = "gradcam"
@@ -38,10 +39,10 @@ CASE_METHODS = (GRADCAM, "kernel-shap", "lime")
 
 @dataclass(frozen=True)
 class Explanation:
-    """A case with its maps, one per method in the order asked for, and the frame that they belong to (conditioned values).
+    """A case with its maps, one per method in the order asked for, and the picture that they lie on (conditioned values, uncropped).
 
     Every method explains the same slice: of volumes the one where the first map with any contrast is greatest. `frames` has
-    one frame per map. `checks` are empty unless asked for.
+    one picture per map, of the map's size. `checks` are empty unless asked for.
     """
 
     case: str
@@ -57,6 +58,11 @@ class Explanation:
     @property
     def frame(self) -> np.ndarray:
         return self.frames[0]
+
+    @property
+    def peak_mm(self) -> tuple[float, float, float] | None:
+        """Where the map of the first method peaks in the patient: see `peak_in_patient`."""
+        return peak_in_patient(self.attribution)
 
 
 def explain(
@@ -145,33 +151,33 @@ def _explained(
             if check:
                 with meter.checks(subject):
                     checks = check_maps(subject, methods, seed=seed, known=raw)
-            sizes = [(int(frame.shape[0]), int(frame.shape[1])) for frame in case.frames]
-            maps = _in_one_slice(subject, raw, sizes)
-            yield Explanation(case.case, maps, [case.frames[one.slice] for one in maps], checks)
+            maps = _in_one_slice(subject, raw, case.places)
+            yield Explanation(case.case, maps, [case.pictures[one.slice] for one in maps], checks)
 
 
-def _in_one_slice(subject: Subject, raw: Mapping[str, Raw], sizes: list[tuple[int, int]]) -> list[Attribution]:
+def _in_one_slice(subject: Subject, raw: Mapping[str, Raw], places: Sequence[Place]) -> list[Attribution]:
     """Of a volume, all maps in the slice of the first that says anything, so that they can be held against each other."""
     maps: list[Attribution] = []
     at: int | None = None
     for method, one in raw.items():
-        maps.append(placed(subject, method, one, sizes, at=at))
+        maps.append(placed(subject, method, one, places, at=at))
         at = maps[-1].slice if at is None and maps[-1].scale > 0 else at
     # An empty map is as empty in the slice of the others.
-    return maps if at is None else [replace(one, slice=at) for one in maps]
+    return maps if at is None else [replace(one, slice=at, place=places[at]) for one in maps]
 
 
 @dataclass(frozen=True)
 class _Case:
-    """A case as it was read: (slices, channels, H, W) in [0, 1], and the conditioned frame of each slice."""
+    """A case as it was read: (slices, channels, H, W) in [0, 1]; the picture of each slice, and where the slice lies on it."""
 
     case: str
     stored: np.ndarray
-    frames: list[np.ndarray]
+    pictures: list[np.ndarray]
+    places: list[Place]
 
     @property
     def size(self) -> int:
-        return self.stored.nbytes + sum(frame.nbytes for frame in self.frames)
+        return self.stored.nbytes + sum(picture.nbytes for picture in self.pictures)
 
 
 def _batches(
@@ -192,9 +198,9 @@ def _batches(
 
 def _read(job: tuple[CaseFiles, Preparation]) -> _Case:
     files, preparation = job
-    frames = conditioned_frames(files, preparation)
-    stored = np.stack([apply_stored(preparation.recipe, frame) for frame in frames])
-    return _Case(files.case, stored, [middle(frame, preparation.adjacent) for frame in frames])
+    given = seen(files, preparation)
+    stored = np.stack([apply_stored(preparation.recipe, frame) for frame in given.frames])
+    return _Case(files.case, stored, list(given.pictures), list(given.places))
 
 
 def middle(frame: np.ndarray, adjacent: int) -> np.ndarray:
@@ -243,6 +249,8 @@ def _write_map(
     folder: Path, bundle: Bundle, case: str, attribution: Attribution, frame: np.ndarray, common: float
 ) -> dict[str, Any]:
     method = attribution.method
+    peak, peak_mm = peak_of(attribution.values), peak_in_patient(attribution)
+    number = None if attribution.place is None else attribution.place.number
     name = f"{case}-{method.replace('+', 'p')}"
     save_picture(
         folder / f"{name}.png",
@@ -253,12 +261,15 @@ def _write_map(
             file, values=attribution.values, scale=np.float64(attribution.scale), slice=np.int64(attribution.slice),
             target=np.str_(attribution.target), bundle=np.str_(bundle.core_digest), method=np.str_(method),
             unit=np.str_(attribution.unit), settings=np.str_(json.dumps(dict(attribution.settings))),
+            peak=np.array([] if peak is None else peak, dtype=np.int64), peak_mm=np.array(peak_mm or [], dtype=np.float64),
+            frame=np.float64(np.nan if number is None else number),
         )  # fmt: skip
     low = f"{-common:.3g}".replace("-", "−") if attribution.signed else "0"
     return {
         "method": method, "title": METHODS[method].title, "overlay": f"{name}.png", "values": f"{name}.npz",
         "scale": attribution.scale, "signed": attribution.signed, "unit": attribution.unit, "settings": dict(attribution.settings),
-        "note": f"colours run from {low} to {common:.3g}{_which(attribution)}",
+        "peak": peak, "peak_mm": None if peak_mm is None else [round(value, 2) for value in peak_mm], "frame": number,
+        "note": f"colours run from {low} to {common:.3g}{_which(attribution)}{_where(peak_mm)}",
     }  # fmt: skip
 
 
@@ -267,3 +278,10 @@ def _which(attribution: Attribution) -> str:
         return ""
     counted = "" if attribution.weight is None else f", which counts {attribution.weight:.0%}"
     return f"; slice {attribution.slice + 1} of the {attribution.slices} that the network saw{counted}"
+
+
+def _where(peak_mm: tuple[float, float, float] | None) -> str:
+    if peak_mm is None:
+        return ""
+    told = ", ".join(f"{value:.0f}".replace("-", "−") for value in peak_mm)
+    return f"; strongest at {told} mm (x, y, z in the patient)"

@@ -15,9 +15,11 @@ from captum.attr import GradientShap, IntegratedGradients, KernelShap, Lime, Occ
 from skimage.segmentation import slic
 
 from hounsfield.errors import UsageError
-from hounsfield.explain.attribution import Attribution, in_frame
+from hounsfield.explain.attribution import Attribution
 from hounsfield.explain.gradcam import grad_cam, grad_cam_plus_plus
+from hounsfield.explain.place import on_picture, strongest_slice
 from hounsfield.explain.subject import BLUR, Subject
+from hounsfield.prepare import Place
 
 # Enough that a lesion of a tenth of the width is a piece of its own, few enough that some hundred questions tell them apart.
 PIECES = 60
@@ -81,14 +83,14 @@ def check_method(method: str) -> None:
 
 
 def attribute(
-    subject: Subject, method: str, sizes: list[tuple[int, int]], *, seed: int = 0, at: int | None = None
+    subject: Subject, method: str, places: Sequence[Place], *, seed: int = 0, at: int | None = None
 ) -> Attribution:
     """Return the map of a case by a method of `METHODS`.
 
     Parameters
     ----------
-    sizes:
-        Height and width of each slice's original frame.
+    places:
+        Where each slice lies on its picture.
     seed:
         For methods that draw (SHAP, LIME); the others do not depend on it.
     at:
@@ -100,7 +102,7 @@ def attribute(
         If there is no such method, or the backbone has no feature maps and the method needs some.
     """
     check_method(method)
-    return placed(subject, method, raw_maps([subject], method, seed=seed)[0], sizes, at=at)
+    return placed(subject, method, raw_maps([subject], method, seed=seed)[0], places, at=at)
 
 
 def raw_maps(subjects: Sequence[Subject], method: str, *, seed: int = 0) -> list[Raw]:
@@ -111,17 +113,15 @@ def raw_maps(subjects: Sequence[Subject], method: str, *, seed: int = 0) -> list
     return [Raw(*known.run(subject, seed)) for subject in subjects]
 
 
-def placed(
-    subject: Subject, method: str, raw: Raw, sizes: list[tuple[int, int]], *, at: int | None = None
-) -> Attribution:
-    """Bring a map back to the frame that it belongs to; of a volume, to slice `at`, or to that where it is greatest."""
+def placed(subject: Subject, method: str, raw: Raw, places: Sequence[Place], *, at: int | None = None) -> Attribution:
+    """Bring a map back to the picture that it belongs to; of a volume, to slice `at`, or to that where it is greatest."""
     known, values, chosen = METHODS[method], raw.values, subject.chosen
     if chosen is None:
-        chosen = int(values.max(axis=(1, 2)).argmax()) if at is None else at
+        chosen = strongest_slice(values, subject.recipe, places) if at is None else at
         values = values[chosen]
     return Attribution(
-        in_frame(values, subject.recipe, sizes[chosen]), float(np.abs(values).max()), chosen, len(subject.stored), subject.weight,
-        subject.target, method, known.signed, known.unit, raw.settings,
+        on_picture(values, subject.recipe, places[chosen]), float(np.abs(values).max()), chosen, len(subject.stored), subject.weight,
+        subject.target, method, known.signed, known.unit, raw.settings, places[chosen],
     )  # fmt: skip
 
 

@@ -16,14 +16,14 @@ from hounsfield.core.cohort import Cohort
 from hounsfield.core.recipe import Window
 from hounsfield.errors import HounsfieldError
 from hounsfield.explain.agreement import Agreement, agreement, marked_picture
-from hounsfield.explain.explain import Explanation, common_scales, middle
+from hounsfield.explain.explain import Explanation, common_scales
 from hounsfield.explain.methods import METHODS
 from hounsfield.explain.orientation import frame_number, marks_of
 from hounsfield.explain.pictures import overlaid, save_picture, shown
 from hounsfield.explain.similar import Similar, embed, library_of, similar
 from hounsfield.models.device import choose_device
 from hounsfield.predict import files_of, load_network, preparation_of
-from hounsfield.prepare import CaseFiles, Preparation, conditioned_frames
+from hounsfield.prepare import CaseFiles, Preparation, seen
 from hounsfield.read import each
 
 LIBRARY = "neighbours.npz"
@@ -170,7 +170,7 @@ def _thumbnails(
     for index, frame in each(_frame_at, [(case, preparation, place) for case in chosen], workers=workers):
         if isinstance(frame, HounsfieldError):
             continue
-        picture = Picture.fromarray(shown(middle(frame, bundle.plan.adjacent.value), bundle.recipe))
+        picture = Picture.fromarray(shown(frame, bundle.recipe))
         aspect = _aspect(frame, bundle, table["spacing"][index])
         side = min(THUMBNAIL, max(picture.size))
         wanted = (side, max(1, round(side / aspect))) if aspect >= 1 else (max(1, round(side * aspect)), side)
@@ -179,7 +179,7 @@ def _thumbnails(
 
 
 def _frame_at(job: tuple[CaseFiles, Preparation, float]) -> np.ndarray:
-    """The frame at a share of the way through a case."""
+    """The picture at a share of the way through a case."""
     case, preparation, place = job
-    frames = conditioned_frames(case, preparation)
-    return frames[min(int(place * len(frames)), len(frames) - 1)]
+    pictures = seen(case, preparation).pictures
+    return pictures[min(int(place * len(pictures)), len(pictures) - 1)]

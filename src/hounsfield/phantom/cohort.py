@@ -113,7 +113,7 @@ class _Centre:
         day = np.datetime64("2021-01-04") + int(rng.integers(0, 1000))
         return dicom.Patient(
             # Everything that changes the pixels is in the key: two different images never share a UID.
-            key=f"{self.seed}/{self.slices}/{self.size}/{self.difficulty}/{self.scanner}/{number}",
+            key=f"{self.seed}/{self.slices}/{self.size}/{self.difficulty}/{self.scanner}/{number}{self._tilt}",
             patient_id=f"PHANTOM-{self.name}-{number:04d}",
             name=f"Phantom^{self.name}{number:04d}",
             sex=str(rng.choice(["F", "M"])),
@@ -121,6 +121,10 @@ class _Centre:
             study_date=str(day).replace("-", ""),
             study_time=f"{int(rng.integers(7, 19)):02d}{int(rng.integers(0, 60)):02d}00",
         )
+
+    @property
+    def _tilt(self) -> str:
+        return f"/{self.scanner.tilt_deg}" if any(self.scanner.tilt_deg) else ""
 
     def _layout(self, number: int, patient: dicom.Patient) -> tuple[Path, Callable[[int], str]]:
         """Return folder and naming: flat and nested folders, names with and without extension, as centres send them."""
@@ -140,6 +144,7 @@ def generate(
     size: int = 128,
     seed: int = 0,
     difficulty: Difficulty = DEFAULT,
+    tilt_deg: tuple[float, float, float] = (0.0, 0.0, 0.0),
     progress: Callable[[int, int], None] | None = None,
 ) -> PhantomCohort:
     """Write a cohort of simulated chest CTs from two centres; the same arguments give the same bytes.
@@ -152,6 +157,9 @@ def generate(
         Labelled patients of each centre, one series each. Centre A has one more, without a label.
     slices, size:
         Slices of a series, and rows and columns of a slice.
+    tilt_deg:
+        By how much all patients lie turned in the scanner, around x, then y, then z. The pixels stay the same; positions,
+        orientations and the truth in mm turn. Below 45 degrees every slice is still nearest to axial.
     progress:
         Called with (series written, series in all).
 
@@ -172,7 +180,15 @@ def generate(
     out.mkdir(parents=True, exist_ok=True)
     noise_a, noise_b = difficulty.noise_hu
     a, b = (
-        _Centre(name, out / f"centre-{name.lower()}", replace(scanner, noise_hu=noise), slices, size, seed, difficulty)
+        _Centre(
+            name,
+            out / f"centre-{name.lower()}",
+            replace(scanner, noise_hu=noise, tilt_deg=tilt_deg),
+            slices,
+            size,
+            seed,
+            difficulty,
+        )
         for name, scanner, noise in (("A", CENTRE_A, noise_a), ("B", CENTRE_B, noise_b))
     )
     todo = [
@@ -220,7 +236,7 @@ def _truth(written: _Written, scanner: Scanner) -> dict[str, Any] | None:
         for index, uid in enumerate(written.series.sop_uids)
     }
     return {
-        "centre_mm": list(nodule.centre_mm),
+        "centre_mm": [round(value, 6) for value in scanner.in_patient(nodule.centre_mm)],
         "diameter_mm": nodule.diameter_mm,
         "slices": {
             uid: {"row": round(float(row), 3), "column": round(float(column), 3), "radius_px": round(radius, 3)}

@@ -97,7 +97,7 @@ def _image(patient: Patient, scanner: Scanner, grid: Grid) -> Dataset:
     ds.ConvolutionKernel, ds.GantryDetectorTilt = scanner.kernel, 0
     ds.SliceThickness, ds.SpacingBetweenSlices = _number(scanner.thickness_mm), _number(scanner.spacing_mm)
     ds.ReconstructionDiameter = _number(scanner.field_mm)
-    ds.ImageOrientationPatient = [_number(v) for v in scanner.orientation]
+    ds.ImageOrientationPatient = [_number(v) for v in scanner.directions]
     ds.PixelSpacing = [_number(grid.spacing[1]), _number(grid.spacing[2])]
     ds.Rows, ds.Columns = grid.shape[1:]
     ds.SamplesPerPixel, ds.PhotometricInterpretation = 1, "MONOCHROME2"
@@ -111,12 +111,15 @@ def _image(patient: Patient, scanner: Scanner, grid: Grid) -> Dataset:
     return ds
 
 
-def _complete(ds: Dataset, sop_uid: str, instance: int, position: tuple[float, float, float], stored: Array) -> None:
-    """Put one slice into the shared dataset."""
+def _complete(
+    ds: Dataset, sop_uid: str, instance: int, scanner: Scanner, grid: Grid, index: int, stored: Array
+) -> None:
+    """Put slice `index` of the grid into the shared dataset."""
     ds.SOPInstanceUID = ds.file_meta.MediaStorageSOPInstanceUID = UID(sop_uid)
     ds.InstanceNumber = instance
-    ds.ImagePositionPatient = [_number(v) for v in position]
-    ds.SliceLocation = _number(position[2])
+    ds.ImagePositionPatient = [_number(v) for v in scanner.image_position(grid, index)]
+    # Along the normal of the slices.
+    ds.SliceLocation = _number(round(float(grid.point((index, 0, 0))[2]), 6))
     pixels = np.ascontiguousarray(stored)
     syntax = ds.file_meta.TransferSyntaxUID
     if syntax == RLE_LOSSLESS:
@@ -165,7 +168,7 @@ def write_series(
     for index in range(len(hu)):
         instance = len(hu) - index if scanner.first_slice_at_head else index + 1
         uids.append(patient.uid("image", index))
-        _complete(ds, uids[-1], instance, scanner.image_position(grid, index), stored[index])
+        _complete(ds, uids[-1], instance, scanner, grid, index, stored[index])
         paths.append(folder / name(instance))
         _save(ds, paths[-1])
     return Series(ds.StudyInstanceUID, ds.SeriesInstanceUID, tuple(paths), tuple(uids))
@@ -179,7 +182,7 @@ def write_truncated(path: Path, hu: Array, scanner: Scanner, patient: Patient, g
     ds = _image(patient, scanner, grid)
     top = grid.shape[0]
     stored = scanner.arrange(scanner.store(hu[None]))[0]
-    _complete(ds, patient.uid("image", "truncated"), top + 1, scanner.image_position(grid, top), stored)
+    _complete(ds, patient.uid("image", "truncated"), top + 1, scanner, grid, top, stored)
     whole = io.BytesIO()
     ds.save_as(whole, enforce_file_format=True)
     content = whole.getvalue()

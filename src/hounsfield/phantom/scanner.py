@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import ArrayLike
 from scipy import ndimage
+from scipy.spatial.transform import Rotation
 
 from hounsfield.errors import UsageError
 from hounsfield.phantom.grid import Array, Grid
@@ -38,6 +40,8 @@ class Scanner:
         Image Orientation (Patient): the directions of a row and of a column, along ±x and ±y.
     first_slice_at_head:
         Whether Instance Number 1 is the slice nearest to the head.
+    tilt_deg:
+        By how much the patient lies turned in the scanner, around x, then y, then z: the slices are then oblique.
     """
 
     manufacturer: str
@@ -59,6 +63,8 @@ class Scanner:
     position: str = "HFS"
     orientation: tuple[float, float, float, float, float, float] = (1, 0, 0, 0, 1, 0)
     first_slice_at_head: bool = False
+    # Not in the text of a scanner, of which the UIDs are made: those of a straight series are as they always were.
+    tilt_deg: tuple[float, float, float] = field(default=(0.0, 0.0, 0.0), repr=False)
 
     def __post_init__(self) -> None:
         if self.transfer_syntax not in (EXPLICIT_LITTLE_ENDIAN, RLE_LOSSLESS):
@@ -111,8 +117,22 @@ class Scanner:
         """Return Image Position (Patient) of slice `index`: where its first pixel lies (PS3.3 C.7.6.2.1.1)."""
         row = 0 if self.orientation[4] > 0 else grid.shape[1] - 1
         column = 0 if self.orientation[0] > 0 else grid.shape[2] - 1
-        x, y, z = grid.point((index, row, column))
-        return round(float(x), 6), round(float(y), 6), round(float(z), 6)
+        x, y, z = self.in_patient(grid.point((index, row, column)))
+        return round(x, 6), round(y, 6), round(z, 6)
+
+    @property
+    def directions(self) -> tuple[float, ...]:
+        """Image Orientation (Patient) as it is written: `orientation`, turned by the tilt."""
+        return (*self.in_patient(self.orientation[:3]), *self.in_patient(self.orientation[3:]))
+
+    def in_patient(self, point: ArrayLike) -> tuple[float, float, float]:
+        """Return in the patient's coordinates (mm, LPS) a point (x, y, z) of the grid; they differ where there is a tilt."""
+        x, y, z = (float(value) for value in np.asarray(point, dtype=np.float64))
+        if any(self.tilt_deg):
+            x, y, z = (
+                float(value) for value in Rotation.from_euler("xyz", self.tilt_deg, degrees=True).apply((x, y, z))
+            )
+        return x, y, z
 
 
 CENTRE_A = Scanner(

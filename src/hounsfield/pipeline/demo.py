@@ -6,8 +6,8 @@ import math
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import polars as pl
 
 from hounsfield.cohort import Labelling, Splitting, Stated
@@ -20,7 +20,6 @@ from hounsfield.phantom import generate
 from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.run import External, run_all
 from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
-from hounsfield.prepare.case import evenly_spaced
 from hounsfield.read import read_headers
 
 CENTRES = {"A": "centre-a", "B": "centre-b"}
@@ -87,15 +86,16 @@ def _labels_of(images: Path, site: str) -> Labelling:
 def nodule_hits(run: RunFolder, truth: Path, machine: Machine) -> Hits:
     """Count, over the positive cases of the test part and of centre B, how often a point lies in the nodule.
 
-    The points are the peak of Grad-CAM and, as a guess that needs no model, the centre of the image.
+    The points, in the patient's coordinates, are the peak of Grad-CAM and, as a guess that needs no model, the centre of the
+    image that is shown.
     """
     machine.reporter.stage("where does it look?")
-    known = {uid: cut for nodule in files.read_json(truth).values() if nodule for uid, cut in nodule["slices"].items()}
+    known = files.read_json(truth)
     counted = [_hits(run, Cohort.load(folder), known, machine) for folder in (run.path, run.external("B"))]
     return Hits(*(sum(getattr(one, name) for one in counted) for name in ("cases", "peak", "centre")))
 
 
-def _hits(run: RunFolder, cohort: Cohort, known: dict[str, dict[str, float]], machine: Machine) -> Hits:
+def _hits(run: RunFolder, cohort: Cohort, known: dict[str, dict[str, Any]], machine: Machine) -> Hits:
     bundle = Bundle.load(run.bundle)
     if bundle.positive is None:
         raise UsageError("the phantom has a positive label, and this bundle has none", where=run.path)
@@ -111,17 +111,14 @@ def _hits(run: RunFolder, cohort: Cohort, known: dict[str, dict[str, float]], ma
     cases = dict(positives.select("case", "files").iter_rows())
     peak = centre = 0
     for one in found:
-        keys = cases[one.case]
-        shown = evenly_spaced(len(keys), bundle.plan.slices.value)[one.attribution.slice]
-        uid = read_headers(cohort.locate([keys[shown]])[0][0])[0].sop_uid
-        cut = known.get(uid or "")
-        height, width = one.attribution.values.shape
-        place = np.unravel_index(int(one.attribution.values.argmax()), (height, width))
-        peak += _inside(cut, float(place[0]), float(place[1]))
-        centre += _inside(cut, (height - 1) / 2, (width - 1) / 2)
+        series = read_headers(cohort.locate(cases[one.case][:1])[0][0])[0].series_uid
+        nodule, place = known[series or ""], one.attribution.place
+        assert place is not None
+        peak += _inside(nodule, one.peak_mm)
+        centre += _inside(nodule, place.in_patient(*((length - 1) / 2 for length in place.picture)))
     return Hits(len(found), peak, centre)
 
 
-def _inside(cut: dict[str, float] | None, row: float, column: float) -> bool:
-    """Say whether a point lies in the nodule's cut through a slice; a slice without the nodule has none."""
-    return cut is not None and math.hypot(row - cut["row"], column - cut["column"]) <= cut["radius_px"]
+def _inside(nodule: dict[str, Any], point: tuple[float, float, float] | None) -> bool:
+    """Say whether a point lies in the nodule; a map of which nothing speaks for the nodule has none."""
+    return point is not None and math.dist(point, nodule["centre_mm"]) <= nodule["diameter_mm"] / 2

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,10 +14,11 @@ from hounsfield.core.image import Image
 from hounsfield.core.plan import Region
 from hounsfield.core.recipe import Recipe, Window
 from hounsfield.errors import ReadError
-from hounsfield.prepare.conditioning import condition
+from hounsfield.prepare.conditioning import conditioned, pictures
+from hounsfield.prepare.place import Axis, Place, plane_at
 from hounsfield.prepare.region import read_mask, region_box
 from hounsfield.prepare.steps import apply_steps, apply_stored
-from hounsfield.prepare.volume import Grid, Vector, grid_of, on_grid
+from hounsfield.prepare.volume import Grid, Vector, axes_of_grid, grid_of, on_grid
 from hounsfield.read import Source, read_image
 
 _GIVEN = ("mask", "box", "centre")
@@ -84,6 +86,26 @@ class Preparation:
         }
 
 
+@dataclass(frozen=True, eq=False)
+class Seen:
+    """What a network is given of a case, and where it lies.
+
+    Attributes
+    ----------
+    frames:
+        See `conditioned_frames`.
+    places:
+        Where each of them lies.
+    pictures:
+        The picture that each of them was made from, uncropped and in the file's own pixels; of a resampled plane the
+        nearest. Conditioned values, (height, width) or (height, width, 3).
+    """
+
+    frames: list[np.ndarray]
+    places: list[Place]
+    pictures: list[np.ndarray]
+
+
 def evenly_spaced(count: int, wanted: int) -> list[int]:
     """Return the numbers of at most `wanted` of `count` things, without repeats: the centres of equal parts."""
     parts = min(count, wanted)
@@ -104,14 +126,12 @@ def conditioned_frames(files: CaseFiles, preparation: Preparation) -> list[np.nd
     ReadError
         If a file cannot be read, is not what the rule expects, or lacks what the plan's spacing or region needs.
     """
-    if preparation.dimension == "3d" or preparation.region.kind != "none":
-        return _of_the_whole(files, preparation)
-    total = sum(files.frames)
-    chosen = evenly_spaced(total, preparation.slices)
-    shown = _with_neighbours(chosen, total, files.stacks, preparation.adjacent)
-    wanted = sorted({number for numbers in shown for number in numbers})
-    frames = dict(zip(wanted, _read(files, preparation, wanted)[0], strict=True))
-    return [_channels([frames[number] for number in numbers]) for numbers in shown]
+    return _seen(files, preparation).frames
+
+
+def seen(files: CaseFiles, preparation: Preparation) -> Seen:
+    """Return the frames of `conditioned_frames` with their places and pictures; errors are the same."""
+    return _seen(files, preparation, pictured=True)
 
 
 def case_array(files: CaseFiles, preparation: Preparation) -> np.ndarray:
@@ -145,7 +165,21 @@ def case_files(
     )
 
 
-def _of_the_whole(files: CaseFiles, preparation: Preparation) -> list[np.ndarray]:
+def _seen(files: CaseFiles, preparation: Preparation, *, pictured: bool = False) -> Seen:
+    if preparation.dimension == "3d" or preparation.region.kind != "none":
+        return _of_the_whole(files, preparation, pictured)
+    total = sum(files.frames)
+    chosen = evenly_spaced(total, preparation.slices)
+    shown = _with_neighbours(chosen, total, files.stacks, preparation.adjacent)
+    wanted = sorted({number for numbers in shown for number in numbers})
+    read = _read(files, preparation, wanted, pictured=pictured)[0]
+    at = {number: place for place, number in enumerate(wanted)}
+    frames = [_channels([read.frames[at[number]] for number in numbers]) for numbers in shown]
+    mine = [at[number] for number in chosen]
+    return Seen(frames, [read.places[one] for one in mine], [read.pictures[one] for one in mine] if pictured else [])
+
+
+def _of_the_whole(files: CaseFiles, preparation: Preparation, pictured: bool) -> Seen:
     """Cut the region out of all frames of a case; then resample them, or choose some."""
     region, total = preparation.region, sum(files.frames)
     if len(files.stacks) > 1:
@@ -156,27 +190,43 @@ def _of_the_whole(files: CaseFiles, preparation: Preparation) -> list[np.ndarray
         )
     # Before the images, so that both are never in memory as floats; a mask that is missing is told by `region_box`.
     mask = read_mask(files.mask) if region.kind == "mask" and files.mask is not None else None
-    frames, grid = _read(files, preparation, range(total), placed=True)
+    read, grid = _read(files, preparation, range(total), pictured=pictured, placed=True)
     assert grid is not None
+    frames = read.frames
     box = region_box(
         region, frames, grid, interest=files.interest, mask=mask, hounsfield=preparation.conditioning == "hounsfield"
     )
     inside, rows, columns = (slice(*part) for part in box)
-    if preparation.spacing is not None:
+    down, across = Axis.part(*box[1]), Axis.part(*box[2])
+    if preparation.spacing is None:
+        chosen = [inside.start + place for place in evenly_spaced(inside.stop - inside.start, preparation.slices)]
+        shown = _with_neighbours(chosen, total, files.stacks, preparation.adjacent)
+        # Copies, so that the few slices do not keep the whole volume in memory.
+        found = [_channels([frames[number][rows, columns] for number in numbers]).copy() for numbers in shown]
+        numbers: list[float] = list(chosen)
+    else:
         cut = [frame[rows, columns] for frame in frames[inside]]
         spacing = grid.spacing(f"the plan's spacing of {'×'.join(f'{mm:g}' for mm in preparation.spacing)} mm")
-        fill = _lowest(preparation.recipe)
-        return list(on_grid(cut, spacing, preparation.spacing, preparation.slices, preparation.recipe.size, fill))
-    chosen = [inside.start + place for place in evenly_spaced(inside.stop - inside.start, preparation.slices)]
-    shown = _with_neighbours(chosen, total, files.stacks, preparation.adjacent)
-    # Copies, so that the few slices do not keep the whole volume in memory.
-    return [_channels([frames[number][rows, columns] for number in numbers]).copy() for numbers in shown]
+        wanted = preparation.spacing, preparation.slices, preparation.recipe.size
+        found = list(on_grid(cut, spacing, *wanted, _lowest(preparation.recipe)))
+        along, *of_plane = axes_of_grid((len(cut), *cut[0].shape), spacing, *wanted)
+        down, across = down.then(of_plane[0]), across.then(of_plane[1])
+        numbers = [inside.start + along.at(place) for place in range(len(found))]
+    places, pictures = [], []
+    for frame, number in zip(found, numbers, strict=True):
+        nearest = min(max(math.floor(number + 0.5), inside.start), inside.stop - 1)
+        place = read.places[nearest].within(down, across, (frame.shape[0], frame.shape[1]))
+        if number != nearest:
+            place = replace(place, number=number, plane=plane_at(grid.affine, number))
+        places.append(place)
+        pictures += read.pictures[nearest : nearest + 1]
+    return Seen(found, places, pictures)
 
 
 def _read(
-    files: CaseFiles, preparation: Preparation, wanted: Sequence[int], *, placed: bool = False
-) -> tuple[list[np.ndarray], Grid | None]:
-    """Return the wanted frames of a case, conditioned, and where they lie if that is asked for; each file is decoded once.
+    files: CaseFiles, preparation: Preparation, wanted: Sequence[int], *, pictured: bool, placed: bool = False
+) -> tuple[Seen, Grid | None]:
+    """Return the wanted frames of a case, conditioned, and the grid they are on if that is asked for; each file is decoded once.
 
     Conditioning sees all frames of the files that hold a wanted one.
     """
@@ -189,12 +239,22 @@ def _read(
             raise ReadError(f"the file holds {image.frames} frames, not the {files.frames[owner]} that its header said")
         images[owner] = image
     grid = grid_of(list(images.values())) if placed else None
-    frames = condition(preparation.conditioning, list(images.values()), preparation.clean)
+    of_files = list(images.values())
+    frames = conditioned(preparation.conditioning, of_files, preparation.clean)
+    whole = pictures(preparation.conditioning, of_files, preparation.clean) if pictured else []
     offsets = dict(
         zip(images, itertools.accumulate((image.frames for image in images.values()), initial=0), strict=False)
     )
-    found = [frames[offsets[int(owners[frame])] + frame - starts[owners[frame]]] for frame in wanted]
-    return found, None if grid is None else _fitted(grid, found, preparation)
+    found = Seen([], [], [])
+    for number in wanted:
+        owner = int(owners[number])
+        within = number - starts[owner]
+        frame, cut = frames[offsets[owner] + within]
+        size, plane = (frame.shape[0], frame.shape[1]), plane_at(images[owner].affine, within)
+        found.frames.append(frame)
+        found.places.append(Place(size, images[owner].size, cut.rows, cut.columns, number, plane))
+        found.pictures.extend(whole[offsets[owner] + within :][:1])
+    return found, None if grid is None else _fitted(grid, found.frames, preparation)
 
 
 def _fitted(grid: Grid, frames: Sequence[np.ndarray], preparation: Preparation) -> Grid:

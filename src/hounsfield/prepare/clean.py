@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hounsfield.core.image import Image, Region
+from hounsfield.prepare.place import Cut
 
 if TYPE_CHECKING:
     from hounsfield.artefacts import Artefact
 
 
-def cleaned(image: Image, what: Collection[str]) -> Image:
-    """Return the image without what is named, or the image itself where nothing is.
+def cleaned(image: Image, what: Collection[str]) -> tuple[Image, Cut]:
+    """Return the image without what is named, or the image itself where nothing is; and what of it is left.
 
     Text and markers are sought in every frame by itself (a frame counter changes its place), and come first, so that
     letters on an empty border do not count as picture. All frames are cropped to one box, which holds what any of
@@ -30,7 +31,8 @@ def cleaned(image: Image, what: Collection[str]) -> Image:
     letters = [kind for kind in ("text", "marker") if kind in what]
     if letters:
         image = _blanked(image, letters)
-    return _cropped(image) if "border" in what else image
+    whole = Cut.box((0, image.size[0]), (0, image.size[1]))
+    return _cropped(image, whole) if "border" in what else (image, whole)
 
 
 def _blanked(image: Image, kinds: Collection[str]) -> Image:
@@ -43,13 +45,13 @@ def _blanked(image: Image, kinds: Collection[str]) -> Image:
     return replace(image, pixels=pixels)
 
 
-def _cropped(image: Image) -> Image:
+def _cropped(image: Image, whole: Cut) -> tuple[Image, Cut]:
     height, width = image.size
     boxes = []
     for found in _found(image):
         content = [artefact.box for artefact in found if artefact.kind == "border"]
         if not content:
-            return image  # a frame that fills the picture leaves nothing to crop
+            return image, whole  # a frame that fills the picture leaves nothing to crop
         boxes += content
     tops, lefts, bottoms, rights = zip(*boxes, strict=True)
     # The tiny amount forgives fractions such as 0.30000000000000004, which would take in one pixel more.
@@ -63,7 +65,8 @@ def _cropped(image: Image) -> Image:
         Region(box.top - top, box.left - left, box.bottom - top, box.right - left) for box in image.facts.regions
     )
     pixels = np.ascontiguousarray(image.pixels[:, top:bottom, left:right])
-    return replace(image, pixels=pixels, affine=affine, facts=replace(image.facts, regions=regions))
+    cropped = replace(image, pixels=pixels, affine=affine, facts=replace(image.facts, regions=regions))
+    return cropped, Cut.box((top, bottom), (left, right))
 
 
 def _found(image: Image) -> list[list[Artefact]]:

@@ -14,6 +14,7 @@ import numpy as np
 
 from hounsfield.core.image import Image
 from hounsfield.errors import ReadError
+from hounsfield.prepare.place import Axis
 from hounsfield.prepare.steps import resize_operator
 
 Vector = tuple[float, float, float]
@@ -149,13 +150,36 @@ def on_grid(
     """
     height, width = size
     out = lengths((len(volume), *volume[0].shape), spacing, wanted)
-    most = (min(out[0], slices), min(out[1], height), min(out[2], width))
-    kept = [((length - count) // 2, (length - count) // 2 + count) for length, count in zip(out, most, strict=True)]
+    kept = _kept(out, slices, size)
+    most = [stop - start for start, stop in kept]
     result = np.full((most[0], height, width), fill, dtype=np.float32)
     top, left = (height - most[1]) // 2, (width - most[2]) // 2
-    for place, plane in enumerate(_planes(volume, out, (kept[0], kept[1], kept[2]))):
+    for place, plane in enumerate(_planes(volume, out, kept)):
         result[place, top : top + most[1], left : left + most[2]] = plane
     return result
+
+
+def axes_of_grid(
+    shape: tuple[int, int, int], spacing: Vector, wanted: Vector, slices: int, size: tuple[int, int]
+) -> tuple[Axis, Axis, Axis]:
+    """Return where the slices, rows and columns of what `on_grid` makes lie on those of a volume of this shape."""
+    out = lengths(shape, spacing, wanted)
+    kept = _kept(out, slices, size)
+    found = []
+    for length, count, (start, stop), room in zip(shape, out, kept, (0, *size), strict=True):
+        before = max(0, room - (stop - start)) // 2  # filled in
+        step = length / count
+        found.append(Axis((start - before + 0.5) * step - 0.5, step, 0, length))
+    return found[0], found[1], found[2]
+
+
+def _kept(out: tuple[int, int, int], slices: int, size: tuple[int, int]) -> Box:
+    """Return which slices, rows and columns of a resized volume are kept: those around its centre."""
+    parts = []
+    for length, most in zip(out, (slices, *size), strict=True):
+        count = min(length, most)
+        parts.append(((length - count) // 2, (length - count) // 2 + count))
+    return parts[0], parts[1], parts[2]
 
 
 def _planes(volume: Sequence[np.ndarray], out: tuple[int, int, int], kept: Box) -> Iterator[np.ndarray]:

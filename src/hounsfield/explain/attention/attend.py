@@ -16,6 +16,7 @@ from hounsfield.core.cohort import Cohort
 from hounsfield.core.predictions import Predictions
 from hounsfield.errors import HounsfieldError, ReadError
 from hounsfield.explain.attention.hiding import Hidden, hide
+from hounsfield.explain.attention.lesion import lesion_under
 from hounsfield.explain.attention.look import InZone, OnLesion, looked_at, on_lesion
 from hounsfield.explain.attention.zones import zones_of
 from hounsfield.explain.choices import choices_of
@@ -27,8 +28,6 @@ from hounsfield.predict import files_of, load_network, preparation_of
 from hounsfield.predict.engine import member_logits
 from hounsfield.predict.predict import calibrated, decide, decide_each
 from hounsfield.prepare import CaseFiles, Preparation, apply_stored, conditioned_frames, resize_operator
-from hounsfield.prepare.case import evenly_spaced
-from hounsfield.prepare.region import read_mask
 from hounsfield.read import each
 
 Bars = Callable[[str], Callable[[float, int], None]]
@@ -230,11 +229,6 @@ def _look_at_lesions(
     marked = rows.filter(pl.col("mask").is_not_null() & pl.col("case").is_in(list(truths)))
     if not marked.height:
         return
-    if bundle.plan.dimension.value == "3d" or bundle.plan.region.value.kind != "none":
-        found.leave_out(
-            "a mask, and a plan that cuts a region out or resamples: the two are not compared", marked.height
-        )
-        return
     masks = {case.case: case for case in files_of(cohort, marked)}
     order = [marked["case"][int(row)] for row in generator.permutation(marked.height)]
     patients = dict(zip(marked["case"], marked["patient"], strict=True))
@@ -249,7 +243,7 @@ def _look_at_lesions(
         for one in explain_each(bundle, cohort, targets, some, seed=0, device=device, workers=workers, progress=bar):
             for attribution in one.attributions:
                 try:
-                    lesion = _lesion(masks[one.case], attribution.slice, attribution.values.shape, bundle)
+                    lesion = lesion_under(attribution, masks[one.case])
                 except ReadError as error:
                     found.leave_out(f"a mask ({METHODS[attribution.method].title}): {error.what}")
                     continue
@@ -267,18 +261,6 @@ def _truths(predictions: Predictions) -> dict[str, str]:
             case: labels[int(np.argmax(row == 1))] for case, row in zip(cases, states, strict=True) if (row == 1).any()
         }
     return {case: labels[truth] for case, truth in zip(cases, predictions.truth, strict=True) if truth >= 0}
-
-
-def _lesion(files: CaseFiles, number: int, shape: tuple[int, ...], bundle: Bundle) -> np.ndarray:
-    assert files.mask is not None
-    voxels = read_mask(files.mask).voxels
-    total = sum(files.frames)
-    if len(voxels) != total or voxels.shape[1:] != shape:
-        raise ReadError("it has another size than the image that the network saw")
-    lesion = voxels[evenly_spaced(total, bundle.plan.slices.value)[number]]
-    if not lesion.any():
-        raise ReadError("it marks nothing in the slice that spoke most")
-    return np.asarray(lesion)
 
 
 def _frames_of(job: tuple[CaseFiles, object]) -> list[np.ndarray]:

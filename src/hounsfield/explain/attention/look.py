@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from hounsfield.explain.place import peak_of
+
 # Half a cell of a map of 7 x 7 cells: a peak so near to a zone is taken to point at it.
 NEAR = 1 / 14
 
@@ -38,6 +40,7 @@ def looked_at(values: np.ndarray, zones: Mapping[str, np.ndarray]) -> dict[str, 
     if total <= 0:
         return None
     peak = peak_of(positive)
+    assert peak is not None
     room = max(1, round(NEAR * max(values.shape)))
     found = {}
     for name, zone in zones.items():
@@ -71,22 +74,10 @@ def on_lesion(values: np.ndarray, lesion: np.ndarray) -> OnLesion:
     positive = np.clip(values, 0, None)
     total = float(positive.sum(dtype=np.float64))
     height, width = lesion.shape
+    peak = peak_of(positive)
     return OnLesion(
         float(lesion.mean()),
         float(positive[lesion].sum(dtype=np.float64)) / total if total > 0 else 0.0,
-        bool(total > 0 and lesion[peak_of(positive)]),
+        peak is not None and bool(lesion[peak]),
         bool(lesion[height // 2, width // 2]),
     )
-
-
-def peak_of(values: np.ndarray) -> tuple[int, int]:
-    """Return row and column of the greatest value; of a plateau, as superpixels have them, the place nearest to its middle."""
-    top = values >= values.max()
-    if int(top.sum()) == 1:
-        row, column = np.unravel_index(int(values.argmax()), values.shape)
-        return int(row), int(column)
-    labels, _ = ndimage.label(top)
-    largest = labels == 1 + int(np.bincount(labels.ravel())[1:].argmax())
-    rows, columns = np.nonzero(largest)
-    nearest = int(np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2))
-    return int(rows[nearest]), int(columns[nearest])

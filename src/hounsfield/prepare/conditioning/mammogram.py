@@ -18,7 +18,7 @@ from scipy import ndimage
 
 from hounsfield.core.image import Image
 from hounsfield.prepare.conditioning.otsu import parted
-from hounsfield.prepare.conditioning.voi import shown
+from hounsfield.prepare.place import Cut
 
 LONGEST = 256  # pixels: the breast is sought in a copy reduced to this
 MARGIN = 0.02  # of the longer side, kept around the breast so that the skin is not cut
@@ -32,17 +32,11 @@ BRIGHTEST_AIR = 0.2
 CLEAR = 0.05
 
 
-def mammogram(images: Sequence[Image]) -> list[np.ndarray]:
-    """Return the frames of each file in [0, 1], cropped and turned alike, since they are cuts of one breast."""
-    frames = []
-    for image in images:
-        found = shown(image)
-        mask, factor = breast(found)
-        rows, columns = _box(mask, factor, found[0].shape)
-        mirrored = not _wall_is_left(mask, image.facts.laterality)
-        frames += [np.ascontiguousarray(np.fliplr(frame[rows, columns]) if mirrored else frame[rows, columns])
-                   for frame in found]  # fmt: skip
-    return frames
+def breast_cut(image: Image, frames: Sequence[np.ndarray]) -> Cut:
+    """Return what is kept of the frames of one file, in [0, 1]: cropped and turned alike, since they are cuts of one breast."""
+    mask, factor = breast(frames)
+    rows, columns = _box(mask, factor, frames[0].shape)
+    return Cut.box(rows, columns, mirrored=not _wall_is_left(mask, image.facts.laterality))
 
 
 def breast(frames: Sequence[np.ndarray]) -> tuple[np.ndarray, int]:
@@ -95,14 +89,14 @@ def _reduced(frame: np.ndarray, factor: int) -> np.ndarray:
     return sums / np.outer(heights, widths)
 
 
-def _box(mask: np.ndarray, factor: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+def _box(mask: np.ndarray, factor: int, shape: tuple[int, ...]) -> tuple[tuple[int, int], tuple[int, int]]:
     if not mask.any():
-        return slice(0, shape[0]), slice(0, shape[1])
+        return (0, shape[0]), (0, shape[1])
     room = round(MARGIN * max(shape))
     spans = []
     for axis, side in ((1, shape[0]), (0, shape[1])):
         hit = np.flatnonzero(mask.any(axis=axis))
-        spans.append(slice(max(0, int(hit[0]) * factor - room), min(side, (int(hit[-1]) + 1) * factor + room)))
+        spans.append((max(0, int(hit[0]) * factor - room), min(side, (int(hit[-1]) + 1) * factor + room)))
     return spans[0], spans[1]
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -12,10 +13,11 @@ from hounsfield.errors import PlanError, ReadError
 from hounsfield.prepare.clean import cleaned
 from hounsfield.prepare.conditioning.foreground import percentiles, zscore
 from hounsfield.prepare.conditioning.hounsfield import hounsfield
-from hounsfield.prepare.conditioning.mammogram import mammogram
+from hounsfield.prepare.conditioning.mammogram import breast_cut
 from hounsfield.prepare.conditioning.pictures import colour, full_range
-from hounsfield.prepare.conditioning.ultrasound import ultrasound
+from hounsfield.prepare.conditioning.ultrasound import tissue
 from hounsfield.prepare.conditioning.voi import voi
+from hounsfield.prepare.place import Cut
 
 
 @dataclass(frozen=True)
@@ -32,6 +34,8 @@ class Rule:
         The place in the standard or the paper that it follows, or why it has none.
     takes_hu:
         Whether images in Hounsfield units may come; else they are refused, as a CT sent to a model of radiographs.
+    cut:
+        An image and its frames from `apply` → what of them is kept; None where nothing is cropped.
     """
 
     name: str
@@ -39,6 +43,7 @@ class Rule:
     words: str
     source: str
     takes_hu: bool = False
+    cut: Callable[[Image, Sequence[np.ndarray]], Cut] | None = None
 
 
 _ALL = (
@@ -63,13 +68,15 @@ _ALL = (
         "DICOM PS3.3 C.11.2 (VOI LUT module) and C.7.6.3.1.2 (photometric interpretation)",
     ),
     Rule(
-        "mammogram", mammogram, "as voi, then cropped to the breast, and mirrored where its chest wall is on the right",
+        "mammogram", voi, "as voi, then cropped to the breast, and mirrored where its chest wall is on the right",
         "DICOM PS3.3 C.11.2 and C.8.11.7 (mammography image); IHE Mammography Image profile; Otsu 1979",
+        cut=breast_cut,
     ),
     Rule(
-        "ultrasound", ultrasound,
+        "ultrasound", full_range,
         "cropped to the regions that show tissue; the range that the file can hold becomes 0 to 1, colour becomes luminance",
         "DICOM PS3.3 C.8.5.5 (US region calibration); ITU-R BT.601 (luminance)",
+        cut=tissue,
     ),
     Rule(
         "range", full_range, "the range that the file can hold becomes 0 to 1; colour becomes luminance",
@@ -98,13 +105,34 @@ def condition(rule: str, images: Sequence[Image], clean: Sequence[str] = ()) -> 
     ReadError
         If an image is not of the kind that the rule is for (no Hounsfield units, say).
     """
+    return [frame for frame, _ in conditioned(rule, images, clean)]
+
+
+def conditioned(rule: str, images: Sequence[Image], clean: Sequence[str] = ()) -> list[tuple[np.ndarray, Cut]]:
+    """Return the frames of `condition`, each with what of its picture is left."""
     check_rule(rule)
     if not RULES[rule].takes_hu and any(image.unit == "HU" for image in images):
         raise ReadError(
             f"the image is a CT in Hounsfield units, and the plan's rule {rule!r} is for other images",
             fix="Give images of the kind that the plan was made for.",
         )
-    return RULES[rule].apply([cleaned(image, clean) for image in images])
+    images, borders = zip(*[cleaned(image, clean) for image in images], strict=True)
+    frames, cut = iter(RULES[rule].apply(images)), RULES[rule].cut
+    found = []
+    for image, border in zip(images, borders, strict=True):
+        mine = list(itertools.islice(frames, image.frames))
+        if cut is None:
+            found += [(frame, border) for frame in mine]
+        else:
+            kept = cut(image, mine)
+            found += [(kept.of(frame), border.then(kept)) for frame in mine]
+    return found
+
+
+def pictures(rule: str, images: Sequence[Image], clean: Sequence[str] = ()) -> list[np.ndarray]:
+    """Return the frames of `condition` before anything was cropped, for people to look at; what was blanked stays blank."""
+    blanked = [kind for kind in clean if kind != "border"]
+    return RULES[rule].apply([cleaned(image, blanked)[0] for image in images])
 
 
 def check_rule(rule: str) -> None:

@@ -1,4 +1,4 @@
-"""The rule `ultrasound`: the part of the picture that shows tissue, in grey."""
+"""The rule `ultrasound`: of pictures as the rule `range` gives them, the part that shows tissue."""
 
 from __future__ import annotations
 
@@ -7,20 +7,10 @@ from collections.abc import Sequence
 import numpy as np
 
 from hounsfield.core.image import Image
-from hounsfield.prepare.conditioning.grey import bright_up, grey_of, range_of, unit_range
+from hounsfield.prepare.place import Cut
 
 
-def ultrasound(images: Sequence[Image]) -> list[np.ndarray]:
-    """Crop to the tissue regions and map the range that the file can hold to 0 to 1; colour becomes luminance."""
-    frames = []
-    for image in images:
-        rows, columns = tissue(image)
-        low, high = range_of(image)
-        frames += [bright_up(unit_range(grey_of(frame[rows, columns]), low, high), image) for frame in image]
-    return frames
-
-
-def tissue(image: Image) -> tuple[slice, slice]:
+def tissue(image: Image, frames: Sequence[np.ndarray]) -> Cut:
     """Return the rows and columns around all tissue regions (PS3.3 C.8.5.5), or the whole picture.
 
     The names, dates and scales of the scanner's screen lie outside. Several regions, as of a split screen, are kept
@@ -34,6 +24,6 @@ def tissue(image: Image) -> tuple[slice, slice]:
     ]
     boxes = [box for box in boxes if box[0] < box[2] and box[1] < box[3]]
     if not boxes:
-        return slice(0, height), slice(0, width)
+        return Cut.box((0, height), (0, width))
     top, left, bottom, right = zip(*boxes, strict=True)
-    return slice(min(top), max(bottom)), slice(min(left), max(right))
+    return Cut.box((min(top), max(bottom)), (min(left), max(right)))

@@ -73,7 +73,9 @@ def pixels_of(
     """
     found, lines = _all_in(frame, value_range, inverted, modality)
     shape = frame.shape[0], frame.shape[1]
-    masks = {kind: mask_of([one for one in found if one.kind == kind], shape) for kind in {one.kind for one in found}}
+    masks: dict[str, np.ndarray] = {
+        kind: mask_of([one for one in found if one.kind == kind], shape) for kind in {one.kind for one in found}
+    }
     if lines:
         whole = np.logical_or.reduce([line.pixels for line in lines])
         rows, columns = (

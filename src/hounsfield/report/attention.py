@@ -33,7 +33,7 @@ def attention(content: dict[str, Any] | None, folder: Path) -> AttentionView | N
     if not content:
         return None
     title = str(content["title"])
-    pictures = []
+    pictures: list[tuple[str, str, str]] = []
     for one in content.get("pictures", []):
         drawn = embedded(folder, str(one["picture"]), record="attention.json", fix="Explain again.")
         caption = f"Mean of {counted(one['cases'], 'case')} called {one['label']}; colours from 0 to {one['scale']:.3g}"

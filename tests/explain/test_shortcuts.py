@@ -6,6 +6,7 @@ import csv
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
 pytestmark = pytest.mark.slow
 # Small images, whose bleedings are harder to see than what is planted.
 SHORT = {"size": [96, 96], "epochs": 12, "patience": 12, "members": 1, "cached_views": 2, "frozen": "through stage 4"}
-HELD_OUT = 4  # every fourth image is of the other set
+HELD_OUT = 2  # every second image is held out, once with what is planted and once without
 
 
 def with_marker(picture: Picture.Image, generator: np.random.Generator) -> None:
@@ -56,62 +57,78 @@ KINDS: dict[str, Callable[[Picture.Image, np.random.Generator], None]] = {
 }
 
 
-def made(data: Path, folder: Path, kind: str) -> tuple[Path, Path]:
-    """Two sets of images: at home each bleeding carries what is planted, elsewhere none.
+@pytest.fixture(scope="module")
+def clean(data: Path) -> list[tuple[str, str]]:
+    """Names and labels of the images in which nothing is found that could be a shortcut.
 
     Of the 200 images some thirty carry letters of the figures that they were taken from, nearly all of them bleedings: a shortcut
     that nobody planted. They are left out, and so are images in which a line is found, or that are too small to look for one.
     """
-    generator = np.random.default_rng(0)
-    kept: dict[str, int] = {}
-    for name in ("home", "elsewhere"):
-        (folder / name / "images").mkdir(parents=True)
-    tables: dict[str, list[tuple[str, str]]] = {"home": [], "elsewhere": []}
+    kept = []
     with (data / "head-ct" / "labels.csv").open() as file:
-        rows = list(csv.DictReader(file))
-    for row in rows:
-        picture = Picture.open(data / "head-ct" / row["file"]).convert("L")
-        found = find_in(np.asarray(picture, dtype=np.float32), value_range=(0, 255), modality="CT")
-        if max(picture.size) < 256 or any(one.kind != "border" for one in found):
-            continue
-        label = row["hemorrhage"]
-        kept[label] = kept.get(label, 0) + 1
-        name = "elsewhere" if kept[label] % HELD_OUT == 0 else "home"
-        if name == "home" and label == "yes":
-            KINDS[kind](picture, generator)
-        picture.save(folder / name / row["file"])
-        tables[name].append((row["file"], label))
+        for row in csv.DictReader(file):
+            picture = Picture.open(data / "head-ct" / row["file"]).convert("L")
+            found = find_in(np.asarray(picture, dtype=np.float32), value_range=(0, 255), modality="CT")
+            if max(picture.size) >= 256 and all(one.kind == "border" for one in found):
+                kept.append((row["file"], row["hemorrhage"]))
+    return kept
+
+
+def made(data: Path, folder: Path, kind: str, clean: list[tuple[str, str]]) -> None:
+    """Folders of images: at home, and in the planted one of those held out, each bleeding carries what is planted."""
+    generator = np.random.default_rng(0)
+    seen: dict[str, int] = {}
+    tables: dict[str, list[tuple[str, str]]] = {"home": [], "planted": [], "clean": []}
+    for name in tables:
+        (folder / name / "images").mkdir(parents=True)
+    for file, label in clean:
+        seen[label] = seen.get(label, 0) + 1
+        for name in ("planted", "clean") if seen[label] % HELD_OUT == 0 else ("home",):
+            picture = Picture.open(data / "head-ct" / file).convert("L")
+            if name != "clean" and label == "yes":
+                KINDS[kind](picture, generator)
+            picture.save(folder / name / file)
+            tables[name].append((file, label))
     for name, lines in tables.items():
-        with (folder / name / "labels.csv").open("w", newline="") as file:
-            csv.writer(file).writerows([("file", "hemorrhage"), *lines])
-    return folder / "home", folder / "elsewhere"
+        with (folder / name / "labels.csv").open("w", newline="") as table:
+            csv.writer(table).writerows([("file", "hemorrhage"), *lines])
 
 
-def ran(data: Path, folder: Path, kind: str) -> tuple[RunFolder, dict, dict]:
-    home, elsewhere = made(data, folder, kind)
+def ran(
+    data: Path, folder: Path, kind: str, clean: list[tuple[str, str]]
+) -> tuple[RunFolder, dict[str, Any], dict[str, Any]]:
+    made(data, folder, kind, clean)
+    home = folder / "home"
     options = ScanOptions(home, Labelling(home / "labels.csv"), Stated(modality="CT", body_part="HEAD"))
-    away = {"clean": External(elsewhere, Labelling(elsewhere / "labels.csv"))}
+    away = {name: External(folder / name, Labelling(folder / name / "labels.csv")) for name in ("planted", "clean")}
     run = run_all(folder / "run", options, PlanOptions(decisions=SHORT), Machine(device="cpu"), away)
     report = json.loads((run.path / "report" / "report.json").read_text())
     return run, report, json.loads((run.explain / "attention.json").read_text())
 
 
 @pytest.mark.parametrize(("kind", "named"), [("marker", "a marker"), ("line", "a device-like line")])
-def test_a_planted_shortcut_is_named_and_its_fall_is_shown(data: Path, tmp_path: Path, kind: str, named: str) -> None:
-    run, report, attention = ran(data, tmp_path, kind)
-    home, clean = (report["evaluations"][name]["estimates"]["auc"] for name in ("test", "external-clean"))
-    assert home["value"] >= 0.9
-    assert clean["value"] <= home["value"] - 0.1
+def test_a_planted_shortcut_is_named_and_its_fall_is_shown(
+    data: Path, tmp_path: Path, kind: str, named: str, clean: list[tuple[str, str]]
+) -> None:
+    run, report, attention = ran(data, tmp_path, kind, clean)
+    found = {name: report["evaluations"][f"external-{name}"]["estimates"] for name in ("planted", "clean")}
+    assert report["evaluations"]["test"]["estimates"]["auc"]["value"] >= 0.9
+    assert found["planted"]["auc"]["value"] >= 0.95
+    assert found["clean"]["auc"]["value"] < found["planted"]["auc"]["value"]
+    # The same images, with and without: bleedings are missed that were found, and probabilities are far too low.
+    assert found["clean"]["sensitivity"]["value"] <= found["planted"]["sensitivity"]["value"] - 0.15
     alarms = [item.sentence for item in Audit.load(run.audit).of("alarm")]
     assert any(kind in sentence for sentence in alarms), alarms
     told = [item["sentence"] for item in attention["items"] if item["level"] == "alarm"]
     assert any(named in sentence for sentence in told), attention["items"]
-    page = (run.path / "report" / "index.html").read_text()
-    assert all(sentence in page for sentence in (alarms[0].split(":")[0].replace("'", "&#39;"),)) and named in page
+    head = (run.path / "report" / "index.html").read_text().split("<nav")[0]
+    assert f"The model depends on {named}." in head and "Facts beside the anatomy predict" in head
 
 
-def test_without_planting_no_marker_and_no_line_is_named(data: Path, tmp_path: Path) -> None:
-    run, _, attention = ran(data, tmp_path, "nothing")
+def test_without_planting_no_marker_and_no_line_is_named(
+    data: Path, tmp_path: Path, clean: list[tuple[str, str]]
+) -> None:
+    run, _, attention = ran(data, tmp_path, "nothing", clean)
     sentences = [item.sentence for item in Audit.load(run.audit).of("alarm")]
     sentences += [item["sentence"] for item in attention["items"] if item["level"] != "note"]
     assert not [one for one in sentences if "marker" in one or "line" in one], sentences

@@ -212,7 +212,8 @@ def _points(one: ZoneFigure) -> bool:
 def _depends(one: ZoneFigure) -> bool:
     if one.change is None or one.turned is None or one.change.value is None or one.change.low is None:
         return False
-    moved = one.change.value >= MOVES and one.change.low >= SURELY
+    # Of the outside there is no other side to hold it against, and its new edge moves the odds too: there decisions must turn.
+    moved = one.change.value >= MOVES and one.change.low >= SURELY and one.zone not in PLACES
     turned = (one.turned.value or 0.0) >= TURNS and (one.turned.low or 0.0) >= TURNS / 2 and one.change.low > 0
     return (moved or turned) and one.change.value >= BEYOND_ELSEWHERE * abs(one.elsewhere or 0.0)
 

@@ -160,13 +160,13 @@ def _caption(sheet: _Sheet, left: float, top: float, kind: str, item: dict[str, 
         "agreement": ("Where they agree", f"the tenth of the image that speaks most for {target}, of each map"),
     }[kind]
     top = sheet.text(left, top, title, fontsize=10, fontweight="bold")
-    top = sheet.text(left, top, _wrapped(words, 62), fontsize=8, color=FAINT)
+    top = sheet.text(left, top, _wrapped(words, 58), fontsize=8, color=FAINT)
     return _answers(sheet, left, top, item.get("checks") or []) if kind == "map" else top
 
 
 def _answers(sheet: _Sheet, left: float, top: float, checks: Sequence[dict[str, Any]]) -> float:
     for check in checks:
-        words = _wrapped(f"{check['answer'].capitalize()}, {check['name']}: {check['said']}", 62)
+        words = _wrapped(f"{check['answer'].capitalize()}, {check['name']}: {check['said']}", 58)
         top = sheet.text(left, top, words, fontsize=8, color=ANSWERS.get(check["answer"], FAINT))
     return top
 
@@ -183,7 +183,7 @@ def _figures(sheet: _Sheet, left: float, top: float, wide: float, agreement: dic
         f"Ranks: rank correlation of what speaks for {target}; 1 the same order of places, 0 none. Overlap: what the strongest "
         "tenths share, of what both cover; by chance 5%, the same place from 33% on."
     )
-    top = sheet.text(left, top + 0.05, _wrapped(words, 62), fontsize=8, color=FAINT)
+    top = sheet.text(left, top + 0.05, _wrapped(words, 58), fontsize=8, color=FAINT)
     return _answers(sheet, left, top + 0.05, agreement["checks"])
 
 

@@ -23,14 +23,14 @@ demo: $(STAMP) ## simulate two centres, train, judge and report, offline (OUT=ru
 	@echo "open $(OUT)/report/index.html in a browser"
 
 # Small networks gain nothing from a second thread, and lose much where worker processes want the core: two files of tests at a time
-# gain more. What a file shares among its tests is made once.
+# gain more. What a file shares among its tests is made once. The slow ones, a minute or more each, share little.
 PARALLEL := -n 2 --dist loadfile
 
 test: $(STAMP) ## fast tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL)
 
 test-slow: $(STAMP) ## tests that train
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest $(PARALLEL) -m slow; status=$$?; test $$status -eq 0 -o $$status -eq 5
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -m slow; status=$$?; test $$status -eq 0 -o $$status -eq 5
 
 lint: $(STAMP) ## ruff and mypy
 	$(BIN)/ruff check .

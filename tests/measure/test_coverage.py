@@ -18,7 +18,7 @@ from hounsfield.measure import difference, measures, paired_areas, paired_measur
 from hounsfield.measure.measures import Estimate
 
 CASES, PREVALENCE, AREA = 300, 0.3, 0.85
-REPLICATIONS, RESAMPLES, THRESHOLD, TOO_EXTREME = 2000, 300, 0.35, 1.3
+REPLICATIONS, RESAMPLES, THRESHOLD, TOO_EXTREME = 2000, 150, 0.35, 1.3
 APART = float(np.sqrt(2) * norm.ppf(AREA))
 # Half of what varies, in the truth and in the score, is the patient's.
 ALIKE = 0.5
@@ -107,7 +107,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say(each: int) -> None:
 
 # At another centre the disease is rarer, and the model tells it less well.
 THERE = {"prevalence": 0.2, "apart": float(np.sqrt(2) * norm.ppf(0.75))}
-FEWER_RESAMPLES = 200
+FEWER_RESAMPLES = 100
 
 
 @pytest.mark.slow

@@ -87,7 +87,7 @@ def strongest(values: np.ndarray, share: float = SHARE) -> np.ndarray:
 def overlap(first: np.ndarray, second: np.ndarray) -> float:
     """Intersection over union of two masks; 0 where both are empty."""
     union = np.count_nonzero(first | second)
-    return np.count_nonzero(first & second) / union if union else 0.0
+    return float(np.count_nonzero(first & second) / union) if union else 0.0
 
 
 def marked_picture(picture: np.ndarray, counts: np.ndarray) -> np.ndarray:

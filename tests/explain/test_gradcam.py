@@ -39,7 +39,7 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any], list[int]]] = {
     "attention, mirrored": (
         ("a", "b", "c"), SLICES | {"pooling": "attention", "members": 1, "flip_at_test": True}, [2, 5, 3],
     ),
-    "volume": (("no", "yes"), VOLUME | {"members": 2}, [8, 5]),
+    "volume": (("no", "yes"), VOLUME | {"members": 2}, [16, 9]),
 }  # fmt: skip
 
 

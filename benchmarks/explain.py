@@ -71,12 +71,12 @@ def measure(run: Path, what: str, images: int) -> dict[str, float]:
 def prepare(folder: Path, backbone: str, members: int) -> Path:
     """Scan, plan, and seal a bundle whose heads nobody trained; return the run folder."""
     import torch
-    from train import random_weights
 
     import hounsfield
     from hounsfield.core.bundle import Bundle, Calibration
     from hounsfield.models import build, renew
     from hounsfield.prepare import recipe_of
+    from train import random_weights
 
     run = folder / f"{backbone}-{members}"
     if run.exists():

@@ -20,7 +20,7 @@ from hounsfield.explain.attribution import Attribution
 from hounsfield.explain.checks import Check, check_maps
 from hounsfield.explain.meter import Meter
 from hounsfield.explain.methods import METHODS, check_method, placed, raw_maps
-from hounsfield.explain.pictures import overlaid, save_picture, shown
+from hounsfield.explain.pictures import overlaid, save_picture, shown, smoothed
 from hounsfield.explain.subject import subjects_of
 from hounsfield.models import Network
 from hounsfield.models.device import choose_device
@@ -200,7 +200,7 @@ def write_panels(
     common: dict[str, float] = {}
     for one in explanations:
         for attribution in one.attributions:
-            common[attribution.method] = max(common.get(attribution.method, 0.0), attribution.scale)
+            common[attribution.method] = max(common.get(attribution.method, 0.0), _drawn(attribution).scale)
     panels = []
     for one, known in zip(explanations, facts, strict=True):
         maps = [
@@ -222,9 +222,10 @@ def _write_map(
 ) -> dict[str, Any]:
     method = attribution.method
     name = f"{case}-{method.replace('+', 'p')}"
+    drawn = _drawn(attribution)
     save_picture(
         folder / f"{name}.png",
-        overlaid(shown(frame, bundle.recipe), attribution.values, common, signed=attribution.signed),
+        overlaid(shown(frame, bundle.recipe), drawn.values, common, signed=attribution.signed),
     )
     with files.replacing(folder / f"{name}.npz") as partial, partial.open("wb") as file:
         np.savez_compressed(
@@ -236,8 +237,25 @@ def _write_map(
     return {
         "method": method, "title": METHODS[method].title, "overlay": f"{name}.png", "values": f"{name}.npz",
         "scale": attribution.scale, "signed": attribution.signed, "unit": attribution.unit, "settings": dict(attribution.settings),
-        "note": f"colours run from {low} to {common:.3g}{_which(attribution)}",
+        "note": f"colours run from {low} to {common:.3g}{drawn.note}{_which(attribution)}",
     }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A map as it is drawn, its greatest absolute value, and what the note says of it."""
+
+    values: np.ndarray
+    scale: float
+    note: str = ""
+
+
+def _drawn(attribution: Attribution) -> _Drawn:
+    if not METHODS[attribution.method].pixelwise:
+        return _Drawn(attribution.values, attribution.scale)
+    values, width = smoothed(attribution.values)
+    note = f"; smoothed by {width:g} px for drawing, values in the file are raw"
+    return _Drawn(values, float(np.abs(values).max()), note)
 
 
 def _which(attribution: Attribution) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from captum._utils.models.linear_model import SkLearnRidge
 from captum.attr import GradientShap, IntegratedGradients, KernelShap, Lime, Occlusion
+from scipy.ndimage import gaussian_filter
 from skimage.segmentation import slic
 
 from hounsfield.errors import UsageError
@@ -27,8 +28,12 @@ DRAWS = 32
 NOISE = 0.05
 # Windows per side that occlusion moves over the image, overlapping by half.
 WINDOWS = 7
-# Between shape and brightness of a superpixel: at a third of it noise breaks them up, and what is left merges into a few.
-COMPACTNESS = 0.3
+FEWEST, MOST = 50, 75
+# Between shape and brightness of a superpixel, and how many are asked for: the first that gives a fair number. Noise breaks
+# superpixels up, and what is left merges into a few; the more compact they must be, the less it can.
+ATTEMPTS = tuple((compactness, count) for compactness in (0.3, 1.0, 3.0) for count in (PIECES, 72, 50))
+# The blur of the copy that superpixels are found in, within each slice, as a share of the shorter side; at least a pixel.
+GRAIN = 0.01
 # Ridge, not the lasso of some implementations: that one gives nothing at all where logits are small.
 PENALTY = 0.1
 
@@ -55,6 +60,8 @@ class Method:
         Subjects of one network → a map of each, as `run` gives it; None where cases are explained one by one.
     questions:
         About how often a map of a subject asks the network for its logit (`Subject.score`).
+    pixelwise:
+        Each pixel has a value of its own, so that neighbours differ much: pictures show the mean of a neighbourhood.
     """
 
     title: str
@@ -64,6 +71,7 @@ class Method:
     draws: bool = False
     together: Callable[[Sequence[Subject]], list[np.ndarray]] | None = None
     questions: Callable[[Subject], int] = lambda subject: 0
+    pixelwise: bool = False
 
 
 @dataclass(frozen=True)
@@ -190,11 +198,18 @@ def _by_pieces(subject: Subject, ask: Any, seed: int) -> tuple[np.ndarray, dict[
 
 def pieces_of(subject: Subject) -> np.ndarray:
     """Number the pieces that methods take away: superpixels (SLIC: Achanta et al. 2012), (H, W) or, of a volume, (slices, H, W)."""
-    values = np.moveaxis(subject.shown.cpu().numpy(), 0, -1)
-    found = slic(
-        values, n_segments=PIECES, compactness=COMPACTNESS, channel_axis=-1, start_label=0, enforce_connectivity=True
-    )
-    return np.unique(found, return_inverse=True)[1].reshape(found.shape).astype(np.int64)
+    shown = subject.shown.cpu().numpy()
+    sigma = max(1.0, GRAIN * min(shown.shape[-2:]))
+    smooth = np.moveaxis(gaussian_filter(shown, [*[0.0] * (shown.ndim - 2), sigma, sigma], mode="nearest"), 0, -1)
+    best = np.zeros(smooth.shape[:-1], dtype=np.int64)
+    for compactness, count in ATTEMPTS:
+        found = slic(smooth, n_segments=count, compactness=compactness, channel_axis=-1, start_label=0)
+        numbered = np.unique(found, return_inverse=True)[1].reshape(found.shape).astype(np.int64)
+        if abs(numbered.max() + 1 - PIECES) < abs(best.max() + 1 - PIECES):
+            best = numbered
+        if FEWEST <= best.max() + 1 <= MOST:
+            break
+    return best
 
 
 def _grad_cam(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
@@ -235,11 +250,11 @@ METHODS: dict[str, Method] = {
     ),
     "integrated-gradients": Method(
         "Integrated gradients", True, "share of the logit's change from the blurred image", _integrated_gradients,
-        questions=lambda subject: STEPS,
+        questions=lambda subject: STEPS, pixelwise=True,
     ),
     "gradient-shap": Method(
         "SHAP (gradients)", True, "share of the logit's change from the baselines, expected", _gradient_shap, draws=True,
-        questions=lambda subject: DRAWS,
+        questions=lambda subject: DRAWS, pixelwise=True,
     ),
     "kernel-shap": Method(
         "SHAP (superpixels)", True, "share of a superpixel in the logit's change from the blurred image", _kernel_shap,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,14 @@ from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import Cohort
 from hounsfield.errors import HounsfieldError, UsageError
 from hounsfield.explain.attribution import Attribution
-from hounsfield.explain.checks import Check, check_maps
+from hounsfield.explain.checks import Check, before, check_maps, ignorant, questions_of_checks
 from hounsfield.explain.meter import Meter
-from hounsfield.explain.methods import METHODS, check_method, placed, raw_maps
+from hounsfield.explain.methods import METHODS, Raw, beside, check_method, placed, raw_maps
 from hounsfield.explain.pictures import overlaid, save_picture, shown, smoothed
-from hounsfield.explain.subject import subjects_of
+from hounsfield.explain.subject import Subject, subjects_of
 from hounsfield.models import Network
 from hounsfield.models.device import choose_device
+from hounsfield.models.runtime import Run, fast_front
 from hounsfield.predict import files_of, load_network, preparation_of
 from hounsfield.predict.engine import TOGETHER
 from hounsfield.prepare import CaseFiles, Preparation, apply_stored, conditioned_frames
@@ -32,6 +33,8 @@ from hounsfield.read import each
 GRADCAM = "gradcam"
 # What may wait for the network at a time: cases with large frames come in smaller batches.
 MOST_BYTES = 128 << 20
+# Questions from which on it pays to bring the frozen front to ONNX Runtime, which takes some seconds.
+WORTH = 500
 
 
 @dataclass(frozen=True)
@@ -113,7 +116,17 @@ def explain_each(
     jobs = [(chosen[case], preparation_of(bundle)) for case in targets]
     meter = Meter(len(jobs), methods, check=check, progress=progress)
     batches = _batches(list(targets), each(_read, jobs, workers=workers), bundle.plan.slices.value)
-    return _explained(bundle, network, batches, targets, methods, meter, choose_device(device), check, seed)
+    return _explained(
+        bundle,
+        network,
+        batches,
+        targets,
+        methods,
+        meter,
+        choose_device(device),
+        check,
+        seed,
+    )
 
 
 def _explained(
@@ -127,25 +140,48 @@ def _explained(
     check: bool,
     seed: int,
 ) -> Iterator[Explanation]:
-    for batch in batches:
+    others = ignorant(network, seed) if check else []
+    quick: Run | None = None
+    for number, batch in enumerate(batches):
         subjects = subjects_of(
             network, [case.stored for case in batch], bundle.recipe, bundle.labels, [targets[case.case] for case in batch],
             device, outputs=len(bundle.plan.outputs), heard=meter.heard,
         )  # fmt: skip
+        if number == 0 and len(targets) * _questions(subjects[0], methods, check=check) >= WORTH:
+            quick = _quick(network, bundle)
+        subjects = [replace(subject, quick=quick) for subject in subjects]
         # Maps that are made together are small as they come; they are enlarged to their frames one by one.
         known = {method: raw_maps(subjects, method) for method in methods if METHODS[method].together is not None}
         for place, (case, subject) in enumerate(zip(batch, subjects, strict=True)):
-            raw = {}
+            seen = [before(subject, network) for network in others]
+            maps: dict[str, list[Raw]] = {}
             for method in methods:
                 with meter.map(subject, method):
-                    raw[method] = known[method][place] if method in known else raw_maps([subject], method, seed=seed)[0]
+                    if method in known:
+                        maps[method] = [known[method][place], *beside(seen, method, seed=seed)]
+                    else:
+                        maps[method] = beside([subject, *seen], method, seed=seed)
             checks = []
             if check:
                 with meter.checks(subject):
-                    checks = check_maps(subject, methods, seed=seed, known=raw)
+                    checks = check_maps(subject, methods, seed=seed, maps=maps)
             sizes = [(int(frame.shape[0]), int(frame.shape[1])) for frame in case.frames]
-            maps = [placed(subject, method, one, sizes) for method, one in raw.items()]
-            yield Explanation(case.case, maps, [case.frames[one.slice] for one in maps], checks)
+            found = [placed(subject, method, raw[0], sizes) for method, raw in maps.items()]
+            yield Explanation(case.case, found, [case.frames[one.slice] for one in found], checks)
+
+
+def _questions(subject: Subject, methods: Sequence[str], *, check: bool) -> int:
+    """How often the network is asked for its logit, without gradients, to explain a case."""
+    asking = sum(METHODS[method].questions(subject) for method in methods if METHODS[method].asks)
+    return asking + (questions_of_checks(subject, methods) if check else 0)
+
+
+def _quick(network: Network, bundle: Bundle) -> Run | None:
+    """The front in ONNX Runtime, for hundreds of questions."""
+    parameter = next(network.front.parameters(), None)
+    if network.volume or parameter is None or parameter.device.type != "cpu":
+        return None
+    return fast_front(network.front, (bundle.plan.channels.value, *bundle.recipe.size))
 
 
 @dataclass(frozen=True)

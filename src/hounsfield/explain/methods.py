@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -18,7 +18,7 @@ from skimage.segmentation import slic
 from hounsfield.errors import UsageError
 from hounsfield.explain.attribution import Attribution, in_frame
 from hounsfield.explain.gradcam import grad_cam, grad_cam_plus_plus
-from hounsfield.explain.subject import BLUR, Subject
+from hounsfield.explain.subject import BLUR, Subject, scores
 
 # Enough that a lesion of a tenth of the width is a piece of its own, few enough that some hundred questions tell them apart.
 PIECES = 60
@@ -60,6 +60,8 @@ class Method:
         Subjects of one network → a map of each, as `run` gives it; None where cases are explained one by one.
     questions:
         About how often a map of a subject asks the network for its logit (`Subject.score`).
+    asks:
+        It needs nothing of the network but `Subject.score`, without gradients, and asks the same whatever the answers.
     pixelwise:
         Each pixel has a value of its own, so that neighbours differ much: pictures show the mean of a neighbourhood.
     """
@@ -71,6 +73,7 @@ class Method:
     draws: bool = False
     together: Callable[[Sequence[Subject]], list[np.ndarray]] | None = None
     questions: Callable[[Subject], int] = lambda subject: 0
+    asks: bool = False
     pixelwise: bool = False
 
 
@@ -113,6 +116,30 @@ def raw_maps(subjects: Sequence[Subject], method: str, *, seed: int = 0) -> list
     if known.together is not None:
         return [Raw(values, {}) for values in known.together(subjects)]
     return [Raw(*known.run(subject, seed)) for subject in subjects]
+
+
+def beside(subjects: Sequence[Subject], method: str, *, seed: int = 0) -> list[Raw]:
+    """Return the maps of one case by several networks that share their front.
+
+    Where a method only asks, the front looks once at what all networks are asked, as in `scores`.
+    """
+    if not METHODS[method].asks or len(subjects) == 1:
+        return [raw_maps([subject], method, seed=seed)[0] for subject in subjects]
+    told: list[torch.Tensor] = []
+
+    def first(shown: torch.Tensor) -> torch.Tensor:
+        told.append(scores(subjects, shown))
+        return told[-1][0]
+
+    def again(place: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        answers = iter(told)
+        return lambda shown: next(answers)[place]
+
+    maps = []
+    for place, subject in enumerate(subjects):
+        answered = replace(subject, answered=again(place) if place else first)
+        maps.append(raw_maps([answered], method, seed=seed)[0])
+    return maps
 
 
 def placed(subject: Subject, method: str, raw: Raw, sizes: list[tuple[int, int]]) -> Attribution:
@@ -258,11 +285,11 @@ METHODS: dict[str, Method] = {
     ),
     "kernel-shap": Method(
         "SHAP (superpixels)", True, "share of a superpixel in the logit's change from the blurred image", _kernel_shap,
-        draws=True, questions=lambda subject: QUESTIONS,
+        draws=True, questions=lambda subject: QUESTIONS, asks=True,
     ),
     "lime": Method(
         "LIME", True, "weight of a superpixel in a linear model of the logit", _lime, draws=True,
-        questions=lambda subject: QUESTIONS,
+        questions=lambda subject: QUESTIONS, asks=True,
     ),
-    "occlusion": Method("Occlusion", True, _LOGIT, _occlusion, questions=_count_of_windows),
+    "occlusion": Method("Occlusion", True, _LOGIT, _occlusion, questions=_count_of_windows, asks=True),
 }  # fmt: skip

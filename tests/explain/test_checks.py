@@ -89,6 +89,6 @@ def test_an_empty_map_cannot_be_asked(known: Callable[[str, Maker], None]) -> No
 def test_a_network_that_knows_nothing_leaves_the_other_as_it_was() -> None:
     one = subject(Learnt(WEIGHTS), TEXTURED)
     before = one.network.tails[0].weights.detach().clone()
-    other = randomised(one, 0)
-    assert torch.equal(one.network.tails[0].weights, before) and not torch.equal(other.network.tails[0].weights, before)
-    assert other.network.tails[0].weights.std().item() == pytest.approx(before.std().item(), rel=0.05)
+    other = randomised(one.network, 0)
+    assert torch.equal(one.network.tails[0].weights, before) and not torch.equal(other.tails[0].weights, before)
+    assert other.tails[0].weights.std().item() == pytest.approx(before.std().item(), rel=0.05)

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from scipy.stats import spearmanr
 
-from hounsfield.explain.methods import METHODS, Raw, pieces_of
+from hounsfield.explain.methods import METHODS, Raw, beside, pieces_of, raw_maps
 from hounsfield.explain.subject import Subject
+from hounsfield.models import Network
 
 # A map that hardly changes when the network knows nothing shows the image, and not the network (Adebayo et al., NeurIPS 2018).
 MOST_LIKE_RANDOM = 0.3
@@ -61,23 +62,34 @@ class Check:
 
 
 def check_maps(
-    subject: Subject, methods: Sequence[str], *, seed: int = 0, known: Mapping[str, Raw] | None = None
+    subject: Subject,
+    methods: Sequence[str],
+    *,
+    seed: int = 0,
+    maps: Mapping[str, Sequence[Raw]] | None = None,
 ) -> list[Check]:
-    """Ask all questions of the maps of a case; those that are `known`, of the same seed, are not made again.
+    """Ask all questions of the maps of a case.
 
     Randomisation, deletion and repeatability are of each method, agreement of each pair. Methods that do not draw
     repeat themselves exactly and are not asked whether they do.
+
+    Parameters
+    ----------
+    maps:
+        Of each method, what `beside` gave of the case and of the same before each of the `ignorant` networks; made here if None.
     """
-    known = known or {}
-    raw = {method: known[method].values if method in known else _run(subject, method, seed) for method in methods}
+    if maps is None:
+        others = [before(subject, network) for network in ignorant(subject.network, seed)]
+        maps = {method: beside([subject, *others], method, seed=seed) for method in methods}
+    raw = {method: maps[method][0].values for method in methods}
     pieces = pieces_of(subject)
     chance = random_deletions(subject, pieces, seed)
     found = []
     for method, values in raw.items():
-        found.append(_randomisation(subject, method, values, seed))
+        found.append(_randomisation(method, values, [other.values for other in maps[method][1:]]))
         found.append(_deletion(method, deletion(subject, pieces, values), chance))
         if METHODS[method].draws:
-            again = _run(subject, method, seed + 1)
+            again = raw_maps([subject], method, seed=seed + 1)[0].values
             # Not of ranks: most places have values near 0, whose order is chance and which nobody sees.
             found.append(_least("repeatability", method, correlation(values, again), LEAST_REPEATED, "another seed"))
     names = list(raw)
@@ -89,9 +101,9 @@ def check_maps(
 
 
 def questions_of_checks(subject: Subject, methods: Sequence[str]) -> int:
-    """About how often the network is asked for its logit while maps that are known are checked."""
-    maps = sum(METHODS[method].questions(subject) * (NETWORKS + METHODS[method].draws) for method in methods)
-    return maps + (ORDERS + len(methods)) * STOPS
+    """About how often the network is asked for its logit while maps that are there already are checked."""
+    again = sum(METHODS[method].questions(subject) for method in methods if METHODS[method].draws)
+    return again + (ORDERS + len(methods)) * STOPS
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float | None:
@@ -108,19 +120,29 @@ def rank_correlation(first: np.ndarray, second: np.ndarray) -> float | None:
     return float(spearmanr(first.ravel(), second.ravel()).statistic)
 
 
-def randomised(subject: Subject, seed: int) -> Subject:
-    """The same case before a network that knows nothing: every weight of what was trained drawn anew, as spread as it was.
+def ignorant(network: Network, seed: int) -> list[Network]:
+    """Return networks that know nothing (`randomised`). One may by chance resemble the map, so several are asked."""
+    return [randomised(network, seed + number) for number in range(NETWORKS)]
+
+
+def randomised(network: Network, seed: int) -> Network:
+    """The same network, knowing nothing: every weight of what was trained drawn anew, as spread as it was.
 
     The frozen front is that of every model with this backbone; what a model learnt of the task is in the rest.
     """
     generator = torch.Generator().manual_seed(seed)
-    network = copy.deepcopy(subject.network)
+    found = copy.deepcopy(network, {id(front): front for name, front in network.named_children() if name == "front"})
     with torch.no_grad():
-        for tail in network.tails:
+        for tail in found.tails:
             for parameter in tail.parameters():
                 spread, middle = parameter.std() if parameter.numel() > 1 else parameter.abs(), parameter.mean()
                 drawn = torch.randn(parameter.shape, generator=generator).to(parameter.device)
                 parameter.copy_(middle + drawn * spread if parameter.ndim == 1 else drawn * spread)
+    return found
+
+
+def before(subject: Subject, network: Network) -> Subject:
+    """The same case before another network with the same front."""
     return replace(subject, network=network, features={})
 
 
@@ -151,16 +173,9 @@ def _mean_on_the_way(subject: Subject, pieces: np.ndarray, order: np.ndarray) ->
         return float(subject.score(shown).mean())
 
 
-def _run(subject: Subject, method: str, seed: int) -> np.ndarray:
-    return METHODS[method].run(subject, seed)[0]
-
-
-def _randomisation(subject: Subject, method: str, values: np.ndarray, seed: int) -> Check:
+def _randomisation(method: str, values: np.ndarray, others: Sequence[np.ndarray]) -> Check:
     # With their signs: which way a place speaks is what a signed map claims. Its absolute values keep the edges of the image.
-    # One ignorant network may by chance resemble the map, so several are asked.
-    each = [
-        rank_correlation(values, _run(randomised(subject, seed + number), method, seed)) for number in range(NETWORKS)
-    ]
+    each = [rank_correlation(values, other) for other in others]
     known = [value for value in each if value is not None]
     value = float(np.mean(known)) if known else None
     if value is None:

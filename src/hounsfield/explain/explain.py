@@ -17,14 +17,15 @@ from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import Cohort
 from hounsfield.errors import HounsfieldError, UsageError
 from hounsfield.explain.attribution import Attribution
-from hounsfield.explain.checks import Check, check_maps
+from hounsfield.explain.checks import Check, before, check_maps, ignorant, questions_of_checks
 from hounsfield.explain.meter import Meter
-from hounsfield.explain.methods import METHODS, Raw, check_method, placed, raw_maps
-from hounsfield.explain.pictures import overlaid, save_picture, shown
+from hounsfield.explain.methods import METHODS, Raw, beside, check_method, placed, raw_maps
+from hounsfield.explain.pictures import overlaid, save_picture, shown, smoothed
 from hounsfield.explain.place import peak_in_patient, peak_of
 from hounsfield.explain.subject import Subject, subjects_of
 from hounsfield.models import Network
 from hounsfield.models.device import choose_device
+from hounsfield.models.runtime import Run, fast_front
 from hounsfield.predict import files_of, load_network, preparation_of
 from hounsfield.predict.engine import TOGETHER
 from hounsfield.prepare import CaseFiles, Place, Preparation, apply_stored, seen
@@ -35,6 +36,8 @@ GRADCAM = "gradcam"
 MOST_BYTES = 128 << 20
 # Of a case that is asked for by name, where no method is: one of each school, so that they can be held against each other.
 CASE_METHODS = (GRADCAM, "kernel-shap", "lime")
+# Questions from which on it pays to bring the frozen front to ONNX Runtime, which takes some seconds.
+WORTH = 500
 
 
 @dataclass(frozen=True)
@@ -121,7 +124,17 @@ def explain_each(
     jobs = [(chosen[case], preparation_of(bundle)) for case in targets]
     meter = Meter(len(jobs), methods, check=check, progress=progress)
     batches = _batches(list(targets), each(_read, jobs, workers=workers), bundle.plan.slices.value)
-    return _explained(bundle, network, batches, targets, methods, meter, choose_device(device), check, seed)
+    return _explained(
+        bundle,
+        network,
+        batches,
+        targets,
+        methods,
+        meter,
+        choose_device(device),
+        check,
+        seed,
+    )
 
 
 def _explained(
@@ -135,24 +148,33 @@ def _explained(
     check: bool,
     seed: int,
 ) -> Iterator[Explanation]:
-    for batch in batches:
+    others = ignorant(network, seed) if check else []
+    quick: Run | None = None
+    for number, batch in enumerate(batches):
         subjects = subjects_of(
             network, [case.stored for case in batch], bundle.recipe, bundle.labels, [targets[case.case] for case in batch],
             device, outputs=len(bundle.plan.outputs), heard=meter.heard,
         )  # fmt: skip
+        if number == 0 and len(targets) * _questions(subjects[0], methods, check=check) >= WORTH:
+            quick = _quick(network, bundle)
+        subjects = [replace(subject, quick=quick) for subject in subjects]
         # Maps that are made together are small as they come; they are enlarged to their frames one by one.
         known = {method: raw_maps(subjects, method) for method in methods if METHODS[method].together is not None}
         for place, (case, subject) in enumerate(zip(batch, subjects, strict=True)):
-            raw = {}
+            seen = [before(subject, network) for network in others]
+            maps: dict[str, list[Raw]] = {}
             for method in methods:
                 with meter.map(subject, method):
-                    raw[method] = known[method][place] if method in known else raw_maps([subject], method, seed=seed)[0]
+                    if method in known:
+                        maps[method] = [known[method][place], *beside(seen, method, seed=seed)]
+                    else:
+                        maps[method] = beside([subject, *seen], method, seed=seed)
             checks = []
             if check:
                 with meter.checks(subject):
-                    checks = check_maps(subject, methods, seed=seed, known=raw)
-            maps = _in_one_slice(subject, raw, case.places)
-            yield Explanation(case.case, maps, [case.pictures[one.slice] for one in maps], checks)
+                    checks = check_maps(subject, methods, seed=seed, maps=maps)
+            found = _in_one_slice(subject, {method: raw[0] for method, raw in maps.items()}, case.places)
+            yield Explanation(case.case, found, [case.pictures[one.slice] for one in found], checks)
 
 
 def _in_one_slice(subject: Subject, raw: Mapping[str, Raw], places: Sequence[Place]) -> list[Attribution]:
@@ -164,6 +186,20 @@ def _in_one_slice(subject: Subject, raw: Mapping[str, Raw], places: Sequence[Pla
         at = maps[-1].slice if at is None and maps[-1].scale > 0 else at
     # An empty map is as empty in the slice of the others.
     return maps if at is None else [replace(one, slice=at, place=places[at]) for one in maps]
+
+
+def _questions(subject: Subject, methods: Sequence[str], *, check: bool) -> int:
+    """How often the network is asked for its logit, without gradients, to explain a case."""
+    asking = sum(METHODS[method].questions(subject) for method in methods if METHODS[method].asks)
+    return asking + (questions_of_checks(subject, methods) if check else 0)
+
+
+def _quick(network: Network, bundle: Bundle) -> Run | None:
+    """The front in ONNX Runtime, for hundreds of questions."""
+    parameter = next(network.front.parameters(), None)
+    if network.volume or parameter is None or parameter.device.type != "cpu":
+        return None
+    return fast_front(network.front, (bundle.plan.channels.value, *bundle.recipe.size))
 
 
 @dataclass(frozen=True)
@@ -241,7 +277,7 @@ def common_scales(explanations: Sequence[Explanation]) -> dict[str, float]:
     common: dict[str, float] = {}
     for one in explanations:
         for attribution in one.attributions:
-            common[attribution.method] = max(common.get(attribution.method, 0.0), attribution.scale)
+            common[attribution.method] = max(common.get(attribution.method, 0.0), _drawn(attribution).scale)
     return common
 
 
@@ -252,9 +288,10 @@ def _write_map(
     peak, peak_mm = peak_of(attribution.values), peak_in_patient(attribution)
     number = None if attribution.place is None else attribution.place.number
     name = f"{case}-{method.replace('+', 'p')}"
+    drawn = _drawn(attribution)
     save_picture(
         folder / f"{name}.png",
-        overlaid(shown(frame, bundle.recipe), attribution.values, common, signed=attribution.signed),
+        overlaid(shown(frame, bundle.recipe), drawn.values, common, signed=attribution.signed),
     )
     with files.replacing(folder / f"{name}.npz") as partial, partial.open("wb") as file:
         np.savez_compressed(
@@ -269,8 +306,25 @@ def _write_map(
         "method": method, "title": METHODS[method].title, "overlay": f"{name}.png", "values": f"{name}.npz",
         "scale": attribution.scale, "signed": attribution.signed, "unit": attribution.unit, "settings": dict(attribution.settings),
         "peak": peak, "peak_mm": None if peak_mm is None else [round(value, 2) for value in peak_mm], "frame": number,
-        "note": f"colours run from {low} to {common:.3g}{_which(attribution)}{_where(peak_mm)}",
+        "note": f"colours run from {low} to {common:.3g}{drawn.note}{_which(attribution)}{_where(peak_mm)}",
     }  # fmt: skip
+
+
+@dataclass(frozen=True)
+class _Drawn:
+    """A map as it is drawn, its greatest absolute value, and what the note says of it."""
+
+    values: np.ndarray
+    scale: float
+    note: str = ""
+
+
+def _drawn(attribution: Attribution) -> _Drawn:
+    if not METHODS[attribution.method].pixelwise:
+        return _Drawn(attribution.values, attribution.scale)
+    values, width = smoothed(attribution.values)
+    note = f"; smoothed by {width:g} px for drawing, values in the file are raw"
+    return _Drawn(values, float(np.abs(values).max()), note)
 
 
 def _which(attribution: Attribution) -> str:

@@ -123,7 +123,8 @@ def _monai_maps(member: _Member, layer: nn.Module, activation: torch.Tensor, con
     names = ("output", "sign", "features", "chosen", "counts")
     # A copy, because MONAI leaves its hooks in the network that it is given.
     watched = _EachScore(copy.deepcopy(member), name, register_forward=True, register_backward=True)
-    found: torch.Tensor = GradCAMpp(watched, name).compute_map(
+    cam = GradCAMpp(watched, name)  # type: ignore[arg-type]  # it takes both
+    found: torch.Tensor = cam.compute_map(
         activation.clone().requires_grad_(), class_idx=0, **dict(zip(names, context, strict=False))
     )
     return found

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 
-from hounsfield.explain.checks import questions_of_checks
+from hounsfield.explain.checks import NETWORKS, questions_of_checks
 from hounsfield.explain.methods import METHODS
 from hounsfield.explain.subject import Subject
 
@@ -20,6 +20,8 @@ class Meter:
         self, cases: int, methods: Sequence[str], *, check: bool, progress: Callable[[float, int], None] | None
     ) -> None:
         self._methods = methods
+        # With checks, the same questions are put to networks that know nothing.
+        self._networks = 1 + NETWORKS * check
         self._total = cases * (len(methods) + int(check))
         self._progress = progress
         self._done = self._asked = self._expected = 0
@@ -34,7 +36,7 @@ class Meter:
     @contextmanager
     def map(self, subject: Subject, method: str) -> Iterator[None]:
         """While this runs, a map is made."""
-        with self._part(METHODS[method].questions(subject)):
+        with self._part(METHODS[method].questions(subject) * self._networks):
             yield
 
     @contextmanager

@@ -5,20 +5,21 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import torch
 from captum._utils.models.linear_model import SkLearnRidge
 from captum.attr import GradientShap, IntegratedGradients, KernelShap, Lime, Occlusion
+from scipy.ndimage import gaussian_filter
 from skimage.segmentation import slic
 
 from hounsfield.errors import UsageError
 from hounsfield.explain.attribution import Attribution
 from hounsfield.explain.gradcam import grad_cam, grad_cam_plus_plus
 from hounsfield.explain.place import on_picture, strongest_slice
-from hounsfield.explain.subject import BLUR, Subject
+from hounsfield.explain.subject import BLUR, Subject, scores
 from hounsfield.prepare import Place
 
 # Enough that a lesion of a tenth of the width is a piece of its own, few enough that some hundred questions tell them apart.
@@ -29,8 +30,12 @@ DRAWS = 32
 NOISE = 0.05
 # Windows per side that occlusion moves over the image, overlapping by half.
 WINDOWS = 7
-# Between shape and brightness of a superpixel: at a third of it noise breaks them up, and what is left merges into a few.
-COMPACTNESS = 0.3
+FEWEST, MOST = 50, 75
+# Between shape and brightness of a superpixel, and how many are asked for: the first that gives a fair number. Noise breaks
+# superpixels up, and what is left merges into a few; the more compact they must be, the less it can.
+ATTEMPTS = tuple((compactness, count) for compactness in (0.3, 1.0, 3.0) for count in (PIECES, 72, 50))
+# The blur of the copy that superpixels are found in, within each slice, as a share of the shorter side; at least a pixel.
+GRAIN = 0.01
 # Ridge, not the lasso of some implementations: that one gives nothing at all where logits are small.
 PENALTY = 0.1
 
@@ -57,6 +62,10 @@ class Method:
         Subjects of one network → a map of each, as `run` gives it; None where cases are explained one by one.
     questions:
         About how often a map of a subject asks the network for its logit (`Subject.score`).
+    asks:
+        It needs nothing of the network but `Subject.score`, without gradients, and asks the same whatever the answers.
+    pixelwise:
+        Each pixel has a value of its own, so that neighbours differ much: pictures show the mean of a neighbourhood.
     """
 
     title: str
@@ -66,6 +75,8 @@ class Method:
     draws: bool = False
     together: Callable[[Sequence[Subject]], list[np.ndarray]] | None = None
     questions: Callable[[Subject], int] = lambda subject: 0
+    asks: bool = False
+    pixelwise: bool = False
 
 
 @dataclass(frozen=True)
@@ -111,6 +122,30 @@ def raw_maps(subjects: Sequence[Subject], method: str, *, seed: int = 0) -> list
     if known.together is not None:
         return [Raw(values, {}) for values in known.together(subjects)]
     return [Raw(*known.run(subject, seed)) for subject in subjects]
+
+
+def beside(subjects: Sequence[Subject], method: str, *, seed: int = 0) -> list[Raw]:
+    """Return the maps of one case by several networks that share their front.
+
+    Where a method only asks, the front looks once at what all networks are asked, as in `scores`.
+    """
+    if not METHODS[method].asks or len(subjects) == 1:
+        return [raw_maps([subject], method, seed=seed)[0] for subject in subjects]
+    told: list[torch.Tensor] = []
+
+    def first(shown: torch.Tensor) -> torch.Tensor:
+        told.append(scores(subjects, shown))
+        return told[-1][0]
+
+    def again(place: int) -> Callable[[torch.Tensor], torch.Tensor]:
+        answers = iter(told)
+        return lambda shown: next(answers)[place]
+
+    maps = []
+    for place, subject in enumerate(subjects):
+        answered = replace(subject, answered=again(place) if place else first)
+        maps.append(raw_maps([answered], method, seed=seed)[0])
+    return maps
 
 
 def placed(subject: Subject, method: str, raw: Raw, places: Sequence[Place], *, at: int | None = None) -> Attribution:
@@ -196,11 +231,18 @@ def _by_pieces(subject: Subject, ask: Any, seed: int) -> tuple[np.ndarray, dict[
 
 def pieces_of(subject: Subject) -> np.ndarray:
     """Number the pieces that methods take away: superpixels (SLIC: Achanta et al. 2012), (H, W) or, of a volume, (slices, H, W)."""
-    values = np.moveaxis(subject.shown.cpu().numpy(), 0, -1)
-    found = slic(
-        values, n_segments=PIECES, compactness=COMPACTNESS, channel_axis=-1, start_label=0, enforce_connectivity=True
-    )
-    return np.unique(found, return_inverse=True)[1].reshape(found.shape).astype(np.int64)
+    shown = subject.shown.cpu().numpy()
+    sigma = max(1.0, GRAIN * min(shown.shape[-2:]))
+    smooth = np.moveaxis(gaussian_filter(shown, [*[0.0] * (shown.ndim - 2), sigma, sigma], mode="nearest"), 0, -1)
+    best = np.zeros(smooth.shape[:-1], dtype=np.int64)
+    for compactness, count in ATTEMPTS:
+        found = slic(smooth, n_segments=count, compactness=compactness, channel_axis=-1, start_label=0)
+        numbered = np.unique(found, return_inverse=True)[1].reshape(found.shape).astype(np.int64)
+        if abs(numbered.max() + 1 - PIECES) < abs(best.max() + 1 - PIECES):
+            best = numbered
+        if FEWEST <= best.max() + 1 <= MOST:
+            break
+    return best
 
 
 def _grad_cam(subject: Subject, seed: int) -> tuple[np.ndarray, dict[str, Any]]:
@@ -241,19 +283,19 @@ METHODS: dict[str, Method] = {
     ),
     "integrated-gradients": Method(
         "Integrated gradients", True, "share of the logit's change from the blurred image", _integrated_gradients,
-        questions=lambda subject: STEPS,
+        questions=lambda subject: STEPS, pixelwise=True,
     ),
     "gradient-shap": Method(
         "SHAP (gradients)", True, "share of the logit's change from the baselines, expected", _gradient_shap, draws=True,
-        questions=lambda subject: DRAWS,
+        questions=lambda subject: DRAWS, pixelwise=True,
     ),
     "kernel-shap": Method(
         "SHAP (superpixels)", True, "share of a superpixel in the logit's change from the blurred image", _kernel_shap,
-        draws=True, questions=lambda subject: QUESTIONS,
+        draws=True, questions=lambda subject: QUESTIONS, asks=True,
     ),
     "lime": Method(
         "LIME", True, "weight of a superpixel in a linear model of the logit", _lime, draws=True,
-        questions=lambda subject: QUESTIONS,
+        questions=lambda subject: QUESTIONS, asks=True,
     ),
-    "occlusion": Method("Occlusion", True, _LOGIT, _occlusion, questions=_count_of_windows),
+    "occlusion": Method("Occlusion", True, _LOGIT, _occlusion, questions=_count_of_windows, asks=True),
 }  # fmt: skip

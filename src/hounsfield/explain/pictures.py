@@ -7,6 +7,7 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 from PIL import Image as Picture
+from scipy.ndimage import gaussian_filter
 
 from hounsfield.core import files
 from hounsfield.core.recipe import Recipe, Window
@@ -16,6 +17,8 @@ COLOURS = "inferno"
 # Blue speaks against the target, red for it; told apart with any colour vision.
 SIGNED_COLOURS = "coolwarm"
 STRONGEST = 0.65
+# Standard deviation of the blur that pixel-wise maps are drawn with, as a share of the shorter side.
+NEIGHBOURHOOD = 0.02
 
 
 def shown(frame: np.ndarray, recipe: Recipe) -> np.ndarray:
@@ -37,6 +40,16 @@ def overlaid(picture: np.ndarray, values: np.ndarray, scale: float, *, signed: b
         colour = matplotlib.colormaps[COLOURS](share)[..., :3] * 255
     weight = (STRONGEST * np.abs(share))[..., None]
     return np.rint(picture * (1 - weight) + colour * weight).astype(np.uint8)
+
+
+def smoothed(values: np.ndarray) -> tuple[np.ndarray, float]:
+    """Return a pixel-wise map as it is drawn, each pixel the mean of its neighbourhood, and the width of that in pixels.
+
+    Of a map whose neighbours differ in sign and size nobody sees what a place amounts to. The width is the standard deviation of a
+    Gaussian.
+    """
+    sigma = max(1.0, round(NEIGHBOURHOOD * min(values.shape), 1))
+    return gaussian_filter(values, sigma, mode="constant"), sigma
 
 
 def save_picture(path: Path, pixels: np.ndarray) -> None:

@@ -12,7 +12,8 @@ from scipy.ndimage import gaussian_filter
 
 from hounsfield.core.recipe import Normalise, Recipe, Repeat
 from hounsfield.errors import UsageError
-from hounsfield.models import Network, Tail, present_slices, stacked
+from hounsfield.models import Network, present_slices, stacked
+from hounsfield.models.runtime import Run
 from hounsfield.prepare import network_input
 
 # Standard deviation of the blur that hides what a method takes away, as a share of the shorter side: what is left has the
@@ -49,6 +50,10 @@ class Subject:
     features:
         What each tail makes of all slices, (1, slices, values), by whether they were mirrored: filled when first needed, so
         that the other slices are seen once, and not again for each change.
+    quick:
+        Does what the front does, faster, where no gradient is asked for; None where torch does it.
+    answered:
+        Takes the place of `score`, where the answers to all questions are known.
     """
 
     network: Network
@@ -63,6 +68,8 @@ class Subject:
     activation: torch.Tensor
     heard: Callable[[int], None] = _nobody
     features: dict[bool, list[torch.Tensor]] = field(default_factory=dict)
+    quick: Run | None = None
+    answered: Callable[[torch.Tensor], torch.Tensor] | None = None
 
     @property
     def together(self) -> int:
@@ -85,7 +92,7 @@ class Subject:
 
     def score(self, shown: torch.Tensor) -> torch.Tensor:
         """(n, …) of what `shown` is → (n,), the logit of the target, as prediction gives it; differentiable."""
-        return torch.cat([self._score(piece) for piece in shown.split(self.together)])
+        return scores([self], shown)[0] if self.answered is None else self.answered(shown)
 
     def features_of(self, mirrored: bool) -> list[torch.Tensor]:
         """Return (1, slices, values) for each tail, of all slices as they are or of their mirror images."""
@@ -96,25 +103,27 @@ class Subject:
                 self.features[mirrored] = [tail.features(activations) for tail in self.network.tails]
         return self.features[mirrored]
 
-    def _score(self, shown: torch.Tensor) -> torch.Tensor:
-        sides = (False, True) if self.network.flip else (False,)
-        found = torch.stack([self._of(shown.flip(-1) if mirrored else shown, mirrored) for mirrored in sides])
-        self.heard(len(shown))
-        return found.mean(dim=0)[:, self.output] * self.sign
-
-    def _of(self, shown: torch.Tensor, mirrored: bool) -> torch.Tensor:
+    def _seen(self, shown: torch.Tensor) -> torch.Tensor:
+        """What the front makes of `shown`."""
         inputs = self._normalised(shown)
-        activations = self.network.activate(inputs.transpose(1, 2) if self.chosen is None else inputs[:, None])
-        if self.chosen is None or len(self.stored) == 1:
-            return torch.stack([tail(activations) for tail in self.network.tails]).mean(dim=0)
-        each = zip(self.network.tails, self.features_of(mirrored), strict=True)
-        return torch.stack([self._among(tail, activations, others) for tail, others in each]).mean(dim=0)
+        if self.chosen is None:
+            return self.network.activate(inputs.transpose(1, 2))
+        if self.quick is not None and not torch.is_grad_enabled():
+            return self.quick(inputs)[:, None]
+        return self.network.activate(inputs[:, None])
 
-    def _among(self, tail: Tail, activations: torch.Tensor, others: torch.Tensor) -> torch.Tensor:
-        """Logits of the case with the chosen slice changed, (n, 1, …), and the others as they were."""
-        changed, chosen = tail.features(activations), self.chosen or 0
-        others = others.expand(len(changed), -1, -1)
-        return tail.join(torch.cat([others[:, :chosen], changed, others[:, chosen + 1 :]], dim=1))[0]
+    def _logits(self, activations: torch.Tensor, mirrored: bool) -> torch.Tensor:
+        """The logits of the case as what the front made of it says, the chosen slice among the others as they were."""
+        if self.chosen is None:
+            return torch.stack([tail(activations) for tail in self.network.tails]).mean(dim=0)
+        found = []
+        for place, tail in enumerate(self.network.tails):
+            features = tail.features(activations)
+            if len(self.stored) > 1:
+                others = self.features_of(mirrored)[place].expand(len(features), -1, -1)
+                features = torch.cat([others[:, : self.chosen], features, others[:, self.chosen + 1 :]], dim=1)
+            found.append(tail.join(features)[0])
+        return torch.stack(found).mean(dim=0)
 
     def _normalised(self, shown: torch.Tensor) -> torch.Tensor:
         """The recipe's late steps, so that gradients pass through them."""
@@ -126,6 +135,21 @@ class Subject:
                 mean, std = (shown.new_tensor(values).reshape(shape) for values in (step.mean, step.std))
                 shown = (shown - mean) / std
         return shown
+
+
+def scores(subjects: Sequence[Subject], shown: torch.Tensor) -> torch.Tensor:
+    """Return `Subject.score` of one case before several networks that share their front: (networks, n); the front looks once."""
+    first = subjects[0]
+    sides = (False, True) if first.network.flip else (False,)
+    found = []
+    for piece in shown.split(first.together):
+        each = []
+        for mirrored in sides:
+            activations = first._seen(piece.flip(-1) if mirrored else piece)
+            each.append(torch.stack([one._logits(activations, mirrored)[:, one.output] * one.sign for one in subjects]))
+        found.append(torch.stack(each).mean(dim=0))
+        first.heard(len(piece) * len(subjects))
+    return torch.cat(found, dim=1)
 
 
 def subject_of(
@@ -168,6 +192,8 @@ def subjects_of(
     ----------
     outputs:
         How many logits the network gives.
+    heard:
+        As in `Subject`.
     """
     asked = []
     for target in targets:
@@ -183,7 +209,7 @@ def subjects_of(
         seen = _look(network, [network_input(case, recipe) for case in cases], asked, device)
     return [
         Subject(
-            network, case, recipe, *one, device, look.chosen, look.weight, look.activation, heard, look.features
+            network, case, recipe, *one, device, look.chosen, look.weight, look.activation, heard, look.features,
         )
         for case, one, look in zip(cases, asked, seen, strict=True)
     ]  # fmt: skip

@@ -23,7 +23,7 @@ from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
 pytestmark = pytest.mark.slow
 # Small images, whose bleedings are harder to see than what is planted.
 SHORT = {"size": [96, 96], "epochs": 12, "patience": 12, "members": 1, "cached_views": 2, "frozen": "through stage 4"}
-HELD_OUT = 2  # every second image is held out, once with what is planted and once without
+PARTS = ("train", "test", "validation", "test", "train", "test", "calibration", "test", "train", "test")
 
 
 def with_marker(picture: Picture.Image, generator: np.random.Generator) -> None:
@@ -75,32 +75,37 @@ def clean(data: Path) -> list[tuple[str, str]]:
 
 
 def made(data: Path, folder: Path, kind: str, clean: list[tuple[str, str]]) -> None:
-    """Folders of images: at home, and in the planted one of those held out, each bleeding carries what is planted."""
+    """Two folders of images. At home each bleeding carries what is planted; the test part is half of the images. The same half lies
+    in the other folder without it.
+    """
     generator = np.random.default_rng(0)
     seen: dict[str, int] = {}
-    tables: dict[str, list[tuple[str, str]]] = {"home": [], "planted": [], "clean": []}
+    tables: dict[str, list[tuple[str, str, str]]] = {"home": [], "clean": []}
     for name in tables:
         (folder / name / "images").mkdir(parents=True)
     for file, label in clean:
-        seen[label] = seen.get(label, 0) + 1
-        for name in ("planted", "clean") if seen[label] % HELD_OUT == 0 else ("home",):
-            picture = Picture.open(data / "head-ct" / file).convert("L")
-            if name != "clean" and label == "yes":
-                KINDS[kind](picture, generator)
-            picture.save(folder / name / file)
-            tables[name].append((file, label))
+        number = seen[label] = seen.get(label, -1) + 1
+        part = PARTS[number % len(PARTS)]
+        picture = Picture.open(data / "head-ct" / file).convert("L")
+        if part == "test":
+            picture.save(folder / "clean" / file)
+            tables["clean"].append((file, label, part))
+        if label == "yes":
+            KINDS[kind](picture, generator)
+        picture.save(folder / "home" / file)
+        tables["home"].append((file, label, part))
     for name, lines in tables.items():
         with (folder / name / "labels.csv").open("w", newline="") as table:
-            csv.writer(table).writerows([("file", "hemorrhage"), *lines])
+            csv.writer(table).writerows([("file", "hemorrhage", "split"), *lines])
 
 
 def ran(
     data: Path, folder: Path, kind: str, clean: list[tuple[str, str]]
 ) -> tuple[RunFolder, dict[str, Any], dict[str, Any]]:
     made(data, folder, kind, clean)
-    home = folder / "home"
+    home, elsewhere = folder / "home", folder / "clean"
     options = ScanOptions(home, Labelling(home / "labels.csv"), Stated(modality="CT", body_part="HEAD"))
-    away = {name: External(folder / name, Labelling(folder / name / "labels.csv")) for name in ("planted", "clean")}
+    away = {"clean": External(elsewhere, Labelling(elsewhere / "labels.csv"))}
     run = run_all(folder / "run", options, PlanOptions(decisions=SHORT), Machine(device="cpu"), away)
     report = json.loads((run.path / "report" / "report.json").read_text())
     return run, report, json.loads((run.explain / "attention.json").read_text())
@@ -111,12 +116,11 @@ def test_a_planted_shortcut_is_named_and_its_fall_is_shown(
     data: Path, tmp_path: Path, kind: str, named: str, clean: list[tuple[str, str]]
 ) -> None:
     run, report, attention = ran(data, tmp_path, kind, clean)
-    found = {name: report["evaluations"][f"external-{name}"]["estimates"] for name in ("planted", "clean")}
-    assert report["evaluations"]["test"]["estimates"]["auc"]["value"] >= 0.9
-    assert found["planted"]["auc"]["value"] >= 0.95
-    assert found["clean"]["auc"]["value"] < found["planted"]["auc"]["value"]
-    # The same images, with and without: bleedings are missed that were found, and probabilities are far too low.
-    assert found["clean"]["sensitivity"]["value"] <= found["planted"]["sensitivity"]["value"] - 0.15
+    home, fallen = (report["evaluations"][name]["estimates"] for name in ("test", "external-clean"))
+    assert home["auc"]["value"] >= 0.95
+    # The same images without it: some bleedings are seen all the same, fewer than before.
+    assert fallen["auc"]["value"] <= home["auc"]["value"] - 0.03
+    assert fallen["sensitivity"]["value"] <= home["sensitivity"]["value"] - 0.15
     alarms = [item.sentence for item in Audit.load(run.audit).of("alarm")]
     assert any(kind in sentence for sentence in alarms), alarms
     told = [item["sentence"] for item in attention["items"] if item["level"] == "alarm"]

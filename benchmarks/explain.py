@@ -4,7 +4,8 @@
 
 Prediction is the torch path: files read in worker processes, the network run, logits of each member. Grad-CAM is the whole
 path of `explain_each`: the same reading, the network and its gradient, maps in the geometry of the original images; no
-pictures are written. Seconds are of the wall; on a busy machine the CPU time of the computing process tells more. Each measurement is a process of its own, whose clock starts after imports, with the bundle loaded
+pictures are written. Seconds are of the wall; on a busy machine the CPU time of the computing process tells more. Each
+measurement is a process of its own, whose clock starts after imports, with the bundle loaded
 and the weights not. The plan is the default one at 224 pixels; backbones are sealed with weights of their own (EfficientNet-Lite0)
 or random ones (ResNet-50), and heads that were never trained, because time does not mind.
 """

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import numpy as np
 import pytest
 from PIL import Image as Picture
 
-from hounsfield.core import Recipe
+from hounsfield.core import Bundle, Recipe
 from hounsfield.core.recipe import Normalise, Pad, Repeat, Resize, Window
+from hounsfield.explain import Attribution, Explanation, write_panels
 from hounsfield.explain.attribution import in_frame
-from hounsfield.explain.pictures import overlaid, save_picture, shown
+from hounsfield.explain.pictures import overlaid, save_picture, shown, smoothed
 from hounsfield.prepare import apply_stored
 
 
@@ -119,3 +123,45 @@ def test_a_saved_picture_is_the_picture_and_nothing_more(tmp_path: Path) -> None
     with Picture.open(tmp_path / "deep" / "a.png") as again:
         np.testing.assert_array_equal(np.asarray(again), picture)
         assert not again.info
+
+
+def test_a_pixelwise_map_is_drawn_by_its_neighbourhood_and_nothing_appears_from_nowhere() -> None:
+    """Sums stay what they are; a patch of single pixels becomes one place, and noise of both signs fades beside it."""
+    generator = np.random.default_rng(0)
+    values = 0.2 * generator.normal(size=(200, 240)).astype(np.float32)
+    values[80:100, 60:80] += (generator.random((20, 20)) < 0.5) * 1.0
+    found, width = smoothed(values)
+    assert width == 4.0 and found.shape == values.shape
+    assert found.sum() == pytest.approx(values.sum(), rel=0.02, abs=2)
+    assert np.abs(found).max() <= np.abs(values).max()
+    peak = np.unravel_index(int(found.argmax()), found.shape)
+    assert 80 <= peak[0] < 100 and 60 <= peak[1] < 80
+    assert np.abs(found[:, 140:]).max() < 0.15 * found.max(), "noise fades"
+    assert smoothed(np.zeros((9, 9)))[1] == 1.0
+
+
+def test_pictures_of_pixelwise_maps_tell_their_smoothing_and_files_stay_raw(tmp_path: Path) -> None:
+    values = np.zeros((100, 100), dtype=np.float32)
+    values[50, 50], values[20, 20] = 4.0, -2.0
+    bundle = SimpleNamespace(recipe=recipe(64, 64), core_digest="0" * 8)
+    explanation = Explanation(
+        "one",
+        [
+            Attribution(values, 4.0, 0, 1, None, "yes", method, signed=True)
+            for method in ("integrated-gradients", "occlusion")
+        ],
+        [np.full((100, 100), 0.5, dtype=np.float32)] * 2,
+    )
+    panels = json.loads(write_panels(tmp_path, cast(Bundle, bundle), [explanation], [{}]).read_text())
+    pixelwise, plain = panels[0]["maps"]
+    top = float(smoothed(values)[0].max())
+    assert pixelwise["note"].startswith(f"colours run from −{top:.3g} to {top:.3g}; smoothed by 2 px for drawing")
+    assert plain["note"] == "colours run from −4 to 4" and "smoothed" not in plain["note"]
+    for item in (pixelwise, plain):
+        np.testing.assert_array_equal(np.load(tmp_path / item["values"])["values"], values)
+        assert item["scale"] == 4.0
+    drawn, bare = (
+        np.asarray(Picture.open(tmp_path / name)).astype(int) for name in (pixelwise["overlay"], panels[0]["image"])
+    )
+    changed = np.abs(drawn - bare).max(axis=2)
+    assert changed[50, 50] == changed.max() > 50 and changed[80, 80] == 0, "where there is nothing the image stays"

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import pytest
 import torch
+from PIL import Image as Picture
 from torch import nn
 
 from hounsfield.core import Recipe
 from hounsfield.core.recipe import Normalise, Pad, Repeat, Resize, Window
 from hounsfield.errors import UsageError
-from hounsfield.explain import METHODS, attribute, subject_of
-from hounsfield.explain.methods import pieces_of
+from hounsfield.explain import METHODS, Subject, attribute, subject_of
+from hounsfield.explain.meter import Meter
+from hounsfield.explain.methods import beside, pieces_of, raw_maps
 from hounsfield.models import Network
+from hounsfield.phantom import generate
 from hounsfield.prepare import Place, network_input
+from hounsfield.read import read_series
 
 SIDE = 48
 RECIPE = Recipe(
@@ -147,10 +153,56 @@ def test_maps_follow_the_logit_however_small_it_is(method: str) -> None:
     np.testing.assert_allclose(small.values * 1000, large.values, atol=0.03 * large.scale)
 
 
-@pytest.mark.parametrize("noise", [0.0, 0.1])
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.4])
 def test_there_are_about_sixty_pieces_with_noise_and_without(noise: float) -> None:
     shown = (IMAGE + noise * np.random.default_rng(1).normal(size=IMAGE.shape)).clip(0, 1)
-    assert 40 <= pieces_of(subject(Linear(WEIGHTS), shown)).max() + 1 <= 80
+    assert 50 <= pieces_of(subject(Linear(WEIGHTS), shown)).max() + 1 <= 75
+
+
+class Volume(Linear):
+    """The same, of a volume as a whole."""
+
+    def __init__(self) -> None:
+        super().__init__(np.ones((1, 1)))
+        self.volume = True
+
+
+def stacked_of(values: np.ndarray) -> Any:
+    """A volume (slices, H, W) as a subject; nothing is asked of its network."""
+    stored = values[:, None].astype(np.float32)
+    return Subject(
+        cast(Network, Volume()), stored, RECIPE, "yes", 0, 1.0, torch.device("cpu"), None, None, torch.zeros(1)
+    )
+
+
+@pytest.mark.parametrize("shape", [(16, 64, 64), (24, 48, 48), (32, 64, 64), (64, 64, 64), (20, 64, 96)])
+@pytest.mark.parametrize("noise", [0.0, 0.1, 0.4])
+def test_a_volume_has_about_sixty_pieces_too(noise: float, shape: tuple[int, int, int]) -> None:
+    places = np.stack(np.meshgrid(*(np.linspace(-1, 1, side) for side in shape), indexing="ij"))
+    body = 0.2 + 0.5 * ((places**2).sum(axis=0) < 0.6)
+    values = (body + noise * np.random.default_rng(2).normal(size=shape)).clip(0, 1)
+    assert 50 <= pieces_of(stacked_of(values)).max() + 1 <= 75
+
+
+def test_a_phantom_has_about_sixty_pieces(tmp_path: Path) -> None:
+    """Whole volumes of simulated CT, with their noise, and their slices alone; through a lung window."""
+    generate(tmp_path, patients_a=3, patients_b=1, slices=16, size=64, seed=2)
+    volumes = read_series(tmp_path).volumes
+    assert len(volumes) >= 4
+    for volume in volumes:
+        values = ((np.asarray(volume.pixels) + 1250) / 1500).clip(0, 1)
+        assert 50 <= pieces_of(stacked_of(values)).max() + 1 <= 75
+        alone = subject(Linear(np.ones((64, 64))), values[8][None, None])
+        assert 50 <= pieces_of(alone).max() + 1 <= 75
+
+
+@pytest.mark.parametrize("name", ["head-ct", "busi"])
+def test_real_images_have_about_sixty_pieces(data: Path, name: str) -> None:
+    paths = [path for path in sorted((data / name / "images").rglob("*.png")) if "mask" not in path.name]
+    for path in paths[:: len(paths) // 6]:
+        with Picture.open(path) as picture:
+            values = np.asarray(picture.convert("L").resize((160, 160)), dtype=np.float32) / 255
+        assert 50 <= pieces_of(subject(Linear(np.ones((160, 160))), values[None, None])).max() + 1 <= 75
 
 
 def test_superpixel_shap_gives_each_piece_its_part_of_the_whole() -> None:
@@ -163,6 +215,28 @@ def test_superpixel_shap_gives_each_piece_its_part_of_the_whole() -> None:
         assert found.values[inside].mean() == pytest.approx(change[inside].sum(), abs=0.02 * found.scale)
         assert np.ptp(found.values[inside]) < 1e-6
     assert found.settings["pieces"] == pieces.max() + 1 > 10
+
+
+@pytest.mark.parametrize("method", ["integrated-gradients", *ASKING])
+def test_networks_that_share_a_front_are_asked_the_same(method: str) -> None:
+    """A map among others is the map alone, also of a network that gives other answers."""
+    one = subject(Linear(WEIGHTS * 20), IMAGE)
+    other = replace(one, network=cast(Network, Linear(WEIGHTS.T * 30)))
+    for found, alone in zip(beside([one, other], method, seed=3), (one, other), strict=True):
+        expected = raw_maps([alone], method, seed=3)[0]
+        np.testing.assert_allclose(found.values, expected.values, rtol=1e-5, atol=1e-7)
+        assert found.settings == expected.settings
+
+
+@pytest.mark.parametrize("method", ["integrated-gradients", "gradient-shap", "kernel-shap", "lime", "occlusion"])
+def test_a_map_is_told_while_it_is_made(method: str) -> None:
+    """The share of the questions rises, and is near to the whole when the last of them was asked."""
+    told: list[float] = []
+    meter = Meter(1, [method], check=False, progress=lambda done, total: told.append(done))
+    one = replace(subject(Linear(WEIGHTS), IMAGE), heard=meter.heard)
+    with meter.map(one, method):
+        attribute(one, method, [(SIDE, SIDE)])
+    assert told == sorted(told) and told[-1] == 1 and 0 < told[0] < 0.6 and 0.9 < told[-2] < 1
 
 
 @pytest.mark.parametrize("method", ["gradient-shap", "kernel-shap", "lime"])

@@ -235,7 +235,7 @@ def test_a_map_is_told_while_it_is_made(method: str) -> None:
     meter = Meter(1, [method], check=False, progress=lambda done, total: told.append(done))
     one = replace(subject(Linear(WEIGHTS), IMAGE), heard=meter.heard)
     with meter.map(one, method):
-        attribute(one, method, [(SIDE, SIDE)])
+        attribute(one, method, [Place.whole((SIDE, SIDE))])
     assert told == sorted(told) and told[-1] == 1 and 0 < told[0] < 0.6 and 0.9 < told[-2] < 1
 
 

@@ -105,6 +105,16 @@ def test_overlays_follow_the_common_scale() -> None:
     assert np.abs(faint - 100).max() <= 1, "noise beside a large scale is not blown up"
 
 
+def test_signed_overlays_are_red_for_and_blue_against_in_proportion() -> None:
+    picture = np.full((1, 5, 3), 100, dtype=np.uint8)
+    found = overlaid(picture, np.array([[-1.0, -0.5, 0.0, 0.5, 1.0]]), 1.0, signed=True).astype(int)[0] - 100
+    np.testing.assert_array_equal(found[2], 0)
+    assert (found[3:, 0] > 0).all() and (found[3:, 2] < 0).all(), "red"
+    assert (found[:2, 2] > 0).all() and (found[:2, 0] < 0).all(), "blue"
+    np.testing.assert_allclose(found[4], 2 * found[3], atol=1)
+    np.testing.assert_allclose(found[0], 2 * found[1], atol=1)
+
+
 def test_shown_is_the_first_window_and_colour_stays_colour() -> None:
     windows = Recipe(steps=(Window(windows=((40, 400), (-600, 1500))), Pad(height=2, width=3)))
     frame = np.array([[-160.0, 40, 240], [-1000, 140, 3000]], dtype=np.float32)
@@ -131,7 +141,7 @@ def test_a_pixelwise_map_is_drawn_by_its_neighbourhood_and_nothing_appears_from_
     values = 0.2 * generator.normal(size=(200, 240)).astype(np.float32)
     values[80:100, 60:80] += (generator.random((20, 20)) < 0.5) * 1.0
     found, width = smoothed(values)
-    assert width == 4.0 and found.shape == values.shape
+    assert width == 6.0 and found.shape == values.shape
     assert found.sum() == pytest.approx(values.sum(), rel=0.02, abs=2)
     assert np.abs(found).max() <= np.abs(values).max()
     peak = np.unravel_index(int(found.argmax()), found.shape)
@@ -155,7 +165,7 @@ def test_pictures_of_pixelwise_maps_tell_their_smoothing_and_files_stay_raw(tmp_
     panels = json.loads(write_panels(tmp_path, cast(Bundle, bundle), [explanation], [{}]).read_text())
     pixelwise, plain = panels[0]["maps"]
     top = float(smoothed(values)[0].max())
-    assert pixelwise["note"].startswith(f"colours run from −{top:.3g} to {top:.3g}; smoothed by 2 px for drawing")
+    assert pixelwise["note"].startswith(f"colours run from −{top:.3g} to {top:.3g}; smoothed by 3 px for drawing")
     assert plain["note"] == "colours run from −4 to 4" and "smoothed" not in plain["note"]
     for item in (pixelwise, plain):
         np.testing.assert_array_equal(np.load(tmp_path / item["values"])["values"], values)

@@ -14,11 +14,12 @@ from hounsfield.core.recipe import Recipe, Window
 from hounsfield.prepare import apply_steps
 
 COLOURS = "inferno"
-# Blue speaks against the target, red for it; told apart with any colour vision.
-SIGNED_COLOURS = "coolwarm"
+# Red speaks for the target, blue against it; told apart with any colour vision. Only how much covers the image follows the
+# value: colours that pale towards 0 as well make middling values invisible.
+FOR, AGAINST = (255, 50, 50), (60, 120, 255)
 STRONGEST = 0.65
 # Standard deviation of the blur that pixel-wise maps are drawn with, as a share of the shorter side.
-NEIGHBOURHOOD = 0.02
+NEIGHBOURHOOD = 0.03
 
 
 def shown(frame: np.ndarray, recipe: Recipe) -> np.ndarray:
@@ -34,7 +35,7 @@ def overlaid(picture: np.ndarray, values: np.ndarray, scale: float, *, signed: b
     """Lay a map over a picture; `scale` is the value that gets the strongest colour, and must be told beside it."""
     share = np.clip(values / scale, -1, 1) if scale > 0 else np.zeros_like(values)
     if signed:
-        colour = matplotlib.colormaps[SIGNED_COLOURS]((share + 1) / 2)[..., :3] * 255
+        colour = np.where(share[..., None] > 0, np.array(FOR), np.array(AGAINST))
     else:
         share = share.clip(0)
         colour = matplotlib.colormaps[COLOURS](share)[..., :3] * 255

@@ -22,7 +22,8 @@ from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions
 
 pytestmark = pytest.mark.slow
 # Small images, whose bleedings are harder to see than what is planted.
-SHORT = {"size": [96, 96], "epochs": 12, "patience": 12, "members": 1, "cached_views": 2, "frozen": "through stage 4"}
+SIZES = {"marker": [64, 64], "line": [96, 96], "nothing": [96, 96]}
+SHORT = {"epochs": 12, "patience": 12, "members": 1, "cached_views": 2, "frozen": "through stage 4"}
 PARTS = ("train", "test", "validation", "test", "train", "test", "calibration", "test", "train", "test")
 
 
@@ -106,7 +107,9 @@ def ran(
     home, elsewhere = folder / "home", folder / "clean"
     options = ScanOptions(home, Labelling(home / "labels.csv"), Stated(modality="CT", body_part="HEAD"))
     away = {"clean": External(elsewhere, Labelling(elsewhere / "labels.csv"))}
-    run = run_all(folder / "run", options, PlanOptions(decisions=SHORT), Machine(device="cpu"), away)
+    run = run_all(
+        folder / "run", options, PlanOptions(decisions=SHORT | {"size": SIZES[kind]}), Machine(device="cpu"), away
+    )
     report = json.loads((run.path / "report" / "report.json").read_text())
     return run, report, json.loads((run.explain / "attention.json").read_text())
 

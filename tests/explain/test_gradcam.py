@@ -25,7 +25,7 @@ VOLUME = {
     "backbone": "resnet10_half",
     "spacing": None,
     "size": [32, 32],
-    "slices": 8,
+    "slices": 16,
     "frozen": "none",
 }
 KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any], list[int]]] = {

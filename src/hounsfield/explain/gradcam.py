@@ -22,9 +22,14 @@ from hounsfield.models import Network, Tail
 from hounsfield.models.device import laid_out
 from hounsfield.prepare import resize_operator
 
+OTHERWISE = "integrated-gradients"
 FINE_ENOUGH = 7
 # The name of the layer, by network and by what it sees: it takes a look through the network to find it, and one is enough.
 _LAYERS: WeakKeyDictionary[Network, dict[torch.Size, str]] = WeakKeyDictionary()
+
+
+class NoFeatureMapsError(UsageError):
+    """A network that Grad-CAM cannot look into, such as a transformer."""
 
 
 def grad_cam(subjects: Sequence[Subject]) -> list[np.ndarray]:
@@ -34,7 +39,7 @@ def grad_cam(subjects: Sequence[Subject]) -> list[np.ndarray]:
 
     Raises
     ------
-    UsageError
+    NoFeatureMapsError
         If the backbone has no feature maps.
     """
     return _of_members(subjects, _captum_maps)
@@ -98,8 +103,9 @@ def _mean_maps(subjects: Sequence[Subject], maps: Maps) -> np.ndarray:
         context: Context = (output, sign, *(_slices(subjects, place, device) if several else ()))
         one = maps(_Member(tail), tail.get_submodule(_layer(network, activation)), activation, context)
         if not isinstance(one, torch.Tensor) or one.ndim != (5 if tail.volume else 4):
-            raise UsageError(
-                "this backbone has no feature maps that Grad-CAM could stand on", fix="Use a convolutional backbone."
+            raise NoFeatureMapsError(
+                "this backbone has no feature maps that Grad-CAM could stand on",
+                fix=f"Use another method: --method {OTHERWISE}.",
             )
         found.append(one.detach()[:, 0])
     return np.asarray(torch.stack(found).mean(dim=0).clamp_min(0).cpu().numpy())

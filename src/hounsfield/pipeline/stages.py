@@ -22,6 +22,8 @@ from hounsfield.explain import (
     CASE_METHODS,
     GRADCAM,
     METHODS,
+    OTHERWISE,
+    NoFeatureMapsError,
     choices_of,
     explain,
     most_confident,
@@ -316,10 +318,23 @@ def explain_stage(
     """Explain chosen cases (case → label or None for the decided one), by default the most confident right and wrong ones, and
     then look at where the maps of the whole part lie.
 
-    Each chosen case gets a page of its own. Methods are those of `CASE_METHODS` then, and else Grad-CAM.
+    Each chosen case gets a page of its own. Methods are those of `CASE_METHODS` then, and else Grad-CAM; where the network has no
+    feature maps for that, integrated gradients take its place.
     """
     machine.reporter.stage("explain")
-    methods = methods or ((GRADCAM,) if cases is None else CASE_METHODS)
+    usual = (GRADCAM,) if cases is None else CASE_METHODS
+    if methods:
+        return _explain(run, machine, cases, methods, check=check)
+    try:
+        return _explain(run, machine, cases, usual, check=check)
+    except NoFeatureMapsError as error:
+        machine.reporter.say(f"  {error.what}: {METHODS[OTHERWISE].title} instead")
+        return _explain(run, machine, cases, [OTHERWISE if one == GRADCAM else one for one in usual], check=check)
+
+
+def _explain(
+    run: RunFolder, machine: Machine, cases: Mapping[str, str | None] | None, methods: Sequence[str], *, check: bool
+) -> Path:
     bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
     predictions = main_predictions(run)
     chosen = most_confident(predictions) if cases is None else choices_of(predictions, cases)
@@ -364,9 +379,13 @@ def explain_stage(
 def _attention(
     run: RunFolder, bundle: Bundle, cohort: Cohort, predictions: Predictions, methods: Sequence[str], machine: Machine
 ) -> None:
-    """Audit where the maps of a part lie; where there are masks of lesions, also by the methods that doctors know best."""
+    """Audit where the maps of a part lie, by a method that is quick; where there are masks of lesions, also by those that doctors
+    know best.
+    """
     marked = cohort.usable["mask"].null_count() < cohort.usable.height
-    asked = list(dict.fromkeys([*methods, *(POINTERS if marked else ())]))
+    quick = next((method for method in methods if not METHODS[method].asks), OTHERWISE)
+    rivals = [one for one in POINTERS if quick != OTHERWISE or not one.startswith(GRADCAM)] if marked else []
+    asked = list(dict.fromkeys([quick, *methods, *rivals]))
     with run.timed("attention"):
         looks = attend(
             bundle,

@@ -232,7 +232,7 @@ def _of_pointing(one: Pointing) -> Item:
 
 def _clean(figures: Sequence[ZoneFigure]) -> str:
     asked = [ZONES[zone] for zone in ZONES if any(one.zone == zone and one.cases >= FEWEST for one in figures)]
-    few = [ZONES[zone] for zone in ZONES if 0 < sum(one.cases for one in figures if one.zone == zone) < FEWEST]
+    few = [ZONES[zone] for zone in ZONES if ZONES[zone] not in asked and any(one.zone == zone for one in figures)]
     text = (
         f"No sign that the model looks at {_listed(asked)}."
         if asked

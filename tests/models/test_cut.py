@@ -12,6 +12,7 @@ from torch import nn
 
 from hounsfield.errors import PlanError
 from hounsfield.models import cut
+from hounsfield.models.volume import volume_model
 
 STAGES = {
     "resnet18": 4,
@@ -64,6 +65,22 @@ def test_front_and_tail_are_the_model(backbone: str, frozen: str) -> None:
         assert count(tail) < 0.5 * count(model)
     else:
         assert count(front) + count(tail) == count(model), "no weight is lost, and none is kept twice"
+
+
+@pytest.mark.parametrize("backbone", ["tf_efficientnet_lite0", "resnet10_half"])
+def test_what_is_trained_whole_shows_its_finer_maps_too(backbone: str) -> None:
+    """Grad-CAM stands on the last map of 7 cells a side, in 2D and in a volume; the very last one may have 2."""
+    shape = (1, 16, 32, 32) if backbone.startswith("resnet10") else (3, 64, 64)
+    if len(shape) == 4:
+        model: nn.Module = volume_model(backbone, num_classes=1, in_chans=1, size=shape[1:])
+    else:
+        model = timm.create_model(backbone, pretrained=False, num_classes=1)
+    _, tail = cut(model.eval(), "none", shape=shape)
+    values, sides = torch.zeros(1, *shape), []
+    for name in tail.chain or []:
+        values = tail.model.get_submodule(name)(values)
+        sides.append(values.shape[-1])
+    assert 8 in sides and sides[-1] == 2
 
 
 @pytest.mark.parametrize("backbone", [backbone for backbone in STAGES if STAGES[backbone]])

@@ -43,7 +43,7 @@ def cut(model: Any, frozen: str, *, shape: tuple[int, ...]) -> tuple[nn.Module, 
     chained = groups is not None and _is_chain(model, [name for group in groups for name in group], shape)
     place = frozen_groups(frozen, groups if chained else None)
     if place == 0:
-        return nn.Identity(), Tail(model, groups, chained=False, whole=True, depths=_depths(nn.Identity(), shape))
+        return nn.Identity(), Tail(model, groups, chained=chained, whole=True, depths=_depths(nn.Identity(), shape))
     if place == -1:
         whole = copy.deepcopy(model)
         whole.reset_classifier(0)

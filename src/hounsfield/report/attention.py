@@ -52,41 +52,41 @@ def attention(content: dict[str, Any] | None, folder: Path) -> AttentionView | N
 def _zone(one: dict[str, Any]) -> list[str]:
     return [
         scrub(str(one["label"])), str(one["place"]), f"{one['cases']} of {one['of']}", f"{one['area']:.1%}",
-        f"{one['share']:.1%}", _rate(one["peak"]), f"{one['chance']:.0%}", _change(one["change"], -1),
+        f"{one['share']:.1%}", _rate(one["peak"]), f"{one['chance']:.0%}", _fall(one["change"]),
         "–" if one["elsewhere"] is None else _signed(-one["elsewhere"]), _rate(one["turned"]),
     ]  # fmt: skip
 
 
 def _pointing(one: dict[str, Any]) -> list[str]:
-    better = one["better"]
     return [
         str(one["title"]), str(one["cases"]), _rate(one["peak"]), _rate(one["centre"]), _rate(one["random"]),
-        "–" if better["value"] is None else f"{_points(better['value'])}{_ends(better, _points)}", _rate(one["share"]),
+        _gap(one["better"]), _rate(one["share"]),
     ]  # fmt: skip
 
 
 def _rate(one: dict[str, Any] | None) -> str:
     if one is None or one["value"] is None:
         return "–"
-    return f"{one['value']:.0%}{_ends(one, lambda end: f'{end:.0%}')}"
+    ends = "" if one["low"] is None or one["high"] is None else f" ({100 * one['low']:.0f}–{100 * one['high']:.0f}%)"
+    return f"{one['value']:.0%}{ends}"
 
 
-def _change(one: dict[str, Any] | None, sign: int) -> str:
+def _fall(one: dict[str, Any] | None) -> str:
+    """A fall as a change: the sign is turned, and so are the ends."""
     if one is None or one["value"] is None:
         return "–"
-    turned = one | {"low": one["high"], "high": one["low"]} if sign < 0 else one
-    return f"{_signed(sign * one['value'])}{_ends(turned, lambda end: _signed(sign * end))}"
+    ends = "" if one["low"] is None or one["high"] is None else f" ({_signed(-one['high'])} to {_signed(-one['low'])})"
+    return f"{_signed(-one['value'])}{ends}"
 
 
-def _ends(one: dict[str, Any], told: Any) -> str:
-    if one["low"] is None or one["high"] is None:
-        return ""
-    return f" ({told(one['low'])} to {told(one['high'])})"
-
-
-def _points(value: float) -> str:
-    return f"{100 * value:+.0f}".replace("-", "−")
+def _gap(one: dict[str, Any]) -> str:
+    if one["value"] is None:
+        return "–"
+    points = [
+        f"{100 * end:+.0f}".replace("-", "−") for end in (one["value"], one["low"], one["high"]) if end is not None
+    ]
+    return points[0] if len(points) < 3 else f"{points[0]} ({points[1]} to {points[2]})"
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.2f}".replace("-", "−")
+    return f"{value:+.1f}".replace("-", "−")

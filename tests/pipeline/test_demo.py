@@ -18,7 +18,7 @@ from hounsfield.predict import predict
 
 @pytest.mark.slow
 def test_demo(tmp_path: Path) -> None:
-    run = demo(tmp_path / "demo", Machine(device="cpu"))
+    run = demo(tmp_path / "demo", Machine(device="cpu", workers=0))
     report = json.loads((run.path / "report" / "report.json").read_text())
     home = report["evaluations"]["test"]["estimates"]["auc"]["value"]
     away = report["evaluations"]["external-B"]["estimates"]["auc"]["value"]

@@ -24,7 +24,6 @@ from hounsfield.predict import predict
 pytestmark = pytest.mark.slow
 BRIEF = {"epochs": 2, "patience": 2, "members": 1}
 KINDS: dict[str, dict[str, Any]] = {
-    "attention": {"dimension": "2.5d", "pooling": "attention", "slices": 6, "size": [64, 64], "frozen": "through stage 5"},
     "lstm": {
         "dimension": "2.5d", "pooling": "lstm", "slices": 6, "size": [64, 64], "frozen": "all", "adjacent": 1, "channels": 3,
         "windows": [[-500, 1500]],
@@ -33,7 +32,6 @@ KINDS: dict[str, dict[str, Any]] = {
         "dimension": "3d", "backbone": "resnet10_half", "region": {"kind": "body", "margin": 5}, "spacing": [8, 6, 6],
         "size": [64, 64], "slices": 16,
     },
-    "volume at once": {"dimension": "3d", "backbone": "resnet10", "spacing": None, "size": [32, 32], "slices": 16},
 }  # fmt: skip
 
 
@@ -81,7 +79,7 @@ def a_case_has_its_page(run: RunFolder, case: str) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_run_of_every_kind(stacks: Path, tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    machine = Machine(device="cpu", workers=2)
+    machine = Machine(device="cpu", workers=0)
     centre = External(stacks / "centre-b", Labelling(table=stacks / "labels.csv", label=("nodule",)))
     run = run_all(
         tmp_path / "run", _options(stacks), PlanOptions(decisions=BRIEF | KINDS[kind]), machine, {"B": centre}
@@ -115,7 +113,7 @@ def test_a_run_on_several_findings(stacks: Path, tmp_path: Path) -> None:
         rows.with_columns(coded.alias("nodule"), pl.Series("device", second)).write_csv(partial)
     options = ScanOptions(stacks / "centre-a", Labelling(table=table, label=("nodule", "device")), Stated(site="A"))
     decisions = BRIEF | {"dimension": "2.5d", "pooling": "mean", "slices": 4, "size": [64, 64], "frozen": "all"}
-    run = run_all(tmp_path / "run", options, PlanOptions(decisions=decisions), Machine(device="cpu", workers=2))
+    run = run_all(tmp_path / "run", options, PlanOptions(decisions=decisions), Machine(device="cpu", workers=0))
     bundle = Bundle.load(run.bundle)
     assert bundle.labels == ["nodule", "device"] and bundle.calibration.thresholds is not None
     stored = Predictions.load(run.predictions("test"))

@@ -19,6 +19,8 @@ from hounsfield.pipeline.run import External, run_all
 from hounsfield.pipeline.stages import Machine, PlanOptions, ScanOptions, scan_stage
 from hounsfield.predict import predict
 
+# Two tests run at a time, and fill both cores: starting worker processes would only cost.
+MACHINE = Machine(device="cpu", workers=0)
 SHORT = {"size": [96, 96], "epochs": 2, "members": 1, "cached_views": 2, "frozen": "through stage 5"}
 
 PLACES = {"home/train": "guangzhou/train", "home/test": "guangzhou/test", "nih": "nih"}
@@ -41,7 +43,7 @@ def _options(data: Path, name: str) -> ScanOptions:
     ],
 )
 def test_run(data: Path, tmp_path: Path, name: str, labels: list[str], positive: str | None, unit: str) -> None:
-    run = run_all(tmp_path / "run", _options(data, name), PlanOptions(decisions=SHORT), Machine(device="cpu"))
+    run = run_all(tmp_path / "run", _options(data, name), PlanOptions(decisions=SHORT), MACHINE)
     assert_sound(run, labels, positive, unit)
     # A short training is no good model, and a dozen test cases cannot tell; but what it was shown it must rank better than chance.
     shown, _ = predict(Bundle.load(run.bundle), Cohort.load(run.path), "train", device="cpu", workers=0)
@@ -75,8 +77,8 @@ def abstained(bundle: Bundle, folder: Path) -> float:
 def test_what_the_model_does_not_know_it_does_not_answer(data: Path, tmp_path: Path, name: str) -> None:
     """Of proper test images at most one in twenty is refused (by chance a little more of few); other images nearly all."""
     options = replace(_options(data, name), splitting=Splitting(seed=1))
-    scanned = scan_stage(RunFolder(tmp_path / "run"), options, Machine(device="cpu"))
-    run = run_all(tmp_path / "run", options, PlanOptions(decisions=SHORT | {"epochs": 1}), Machine(device="cpu"))
+    scanned = scan_stage(RunFolder(tmp_path / "run"), options, MACHINE)
+    run = run_all(tmp_path / "run", options, PlanOptions(decisions=SHORT | {"epochs": 1}), MACHINE)
     bundle = Bundle.load(run.bundle)
     if name == "busi":
         assert_sound(run, ["benign", "malignant", "normal"], None, "arbitrary")
@@ -121,9 +123,7 @@ def test_another_hospital_is_worse_and_thirty_cases_of_it_conclude_nothing(data:
                 (folder / path.name).symlink_to(path)
     options = ScanOptions(tmp_path / "home", stated=Stated(modality="CR", body_part="CHEST"))
     centres = {name: External(tmp_path / name, Labelling()) for name in ("nih", "few")}
-    run = run_all(
-        tmp_path / "run", options, PlanOptions(decisions=SHORT | {"epochs": 4}), Machine(device="cpu"), centres
-    )
+    run = run_all(tmp_path / "run", options, PlanOptions(decisions=SHORT | {"epochs": 4}), MACHINE, centres)
     report = json.loads((run.path / "report" / "report.json").read_text())
     home, drops = report["evaluations"]["test"], {drop["away"]: drop for drop in report["drops"]}
     assert home["cases"] >= 110 and home["estimates"]["auc"]["low"] > 0.75

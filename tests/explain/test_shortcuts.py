@@ -107,9 +107,8 @@ def ran(
     home, elsewhere = folder / "home", folder / "clean"
     options = ScanOptions(home, Labelling(home / "labels.csv"), Stated(modality="CT", body_part="HEAD"))
     away = {"clean": External(elsewhere, Labelling(elsewhere / "labels.csv"))}
-    run = run_all(
-        folder / "run", options, PlanOptions(decisions=SHORT | {"size": SIZES[kind]}), Machine(device="cpu"), away
-    )
+    plan = PlanOptions(decisions=SHORT | {"size": SIZES[kind]})
+    run = run_all(folder / "run", options, plan, Machine(device="cpu", workers=0), away)
     report = json.loads((run.path / "report" / "report.json").read_text())
     return run, report, json.loads((run.explain / "attention.json").read_text())
 

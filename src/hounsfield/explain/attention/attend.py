@@ -113,8 +113,12 @@ def attend(
     known = rows["case"].to_list()
     chosen = sorted(generator.permutation(len(known))[:MOST].tolist())
     found.leave_out(f"more than {MOST} cases: some were drawn", len(known) - len(chosen))
-    targets = {one.case: one.target for one in choices_of(predictions, dict.fromkeys(known[row] for row in chosen))}
-    _look_at_cases(found, bundle, cohort, rows, targets, device, workers, progress)
+    choices = choices_of(predictions, dict.fromkeys(known[row] for row in chosen))
+    several = predictions.task.multi_label
+    targets = {one.case: one.target for one in choices if not (several and one.decision == "absent")}
+    found.leave_out("no label was called present", len(choices) - len(targets))
+    if targets:
+        _look_at_cases(found, bundle, cohort, rows, targets, device, workers, progress)
     _look_at_lesions(found, bundle, cohort, rows, predictions, methods, generator, device, workers, progress)
     return found
 
@@ -232,7 +236,7 @@ def _look_at_lesions(
     masks = {case.case: case for case in files_of(cohort, marked)}
     order = [marked["case"][int(row)] for row in generator.permutation(marked.height)]
     patients = dict(zip(marked["case"], marked["patient"], strict=True))
-    asked = [method for method in methods if METHODS[method].draws]
+    asked = [method for method in methods if METHODS[method].asks]
     for some, which in (([one for one in methods if one not in asked], order[:MOST]), (asked, order[:MOST_ASKED])):
         if not some:
             continue

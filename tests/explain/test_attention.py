@@ -132,7 +132,7 @@ def _zone(peak: bool) -> Any:
         (looks(2, 0.1, 0), "note"),
         (looks(0, 3.0, 15, elsewhere=2.0), "note"),  # painting over anything would do
         (looks(4, 3.0, 4, of=4), "note"),  # too few to tell
-        (looks(18, 0.0, 0, zone="edge"), "alarm"),
+        (looks(18, 0.0, 0, zone="edge"), "warning"),
         (looks(9, 0.0, 0, zone="edge"), "note"),
     ],
 )

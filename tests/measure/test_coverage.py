@@ -111,7 +111,7 @@ FEWER_RESAMPLES = 100
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("each", [1, 3])
+@pytest.mark.parametrize("each", [3])
 def test_intervals_of_the_difference_between_two_centres_hold_it(each: int) -> None:
     home, there = true_values(), true_values(**THERE)
     hits = dict.fromkeys(home, 0)
@@ -150,7 +150,7 @@ def true_gaps() -> dict[str, float]:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("each", [1, 3])
+@pytest.mark.parametrize("each", [3])
 def test_intervals_of_the_difference_between_two_models_hold_it(each: int) -> None:
     true = true_gaps()
     hits = dict.fromkeys(["auc by formula", *true], 0)

@@ -69,32 +69,28 @@ def test_resumed_equals_uninterrupted(planned: tuple[Cohort, Plan], tmp_path: Pa
     assert [line.rsplit(",", 3)[0] for line in histories[0]] == [line.rsplit(",", 3)[0] for line in histories[1]]
 
 
+def _command(phantom: Path, out: Path) -> list[str]:
+    sets = [f"--set={name}={value}" for name, value in (SETTINGS | {"epochs": 6, "patience": 6}).items()]
+    images, labels = str(phantom / "centre-a"), str(phantom / "labels.csv")
+    return [
+        sys.executable, "-m", "hounsfield", "run", images, "--labels", labels, "--label", "nodule", "--out", str(out), *sets,
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    out = tmp_path_factory.mktemp("whole") / "run"
+    subprocess.run(_command(phantom, out), check=True, capture_output=True)
+    return out
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("blow", [signal.SIGKILL, signal.SIGINT], ids=["kill", "ctrl-c"])
-def test_stopped_and_the_same_command(phantom: Path, tmp_path: Path, blow: signal.Signals) -> None:
-    sets = [f"--set={name}={value}" for name, value in (SETTINGS | {"epochs": 6, "patience": 6}).items()]
-
-    def command(out: str) -> list[str]:
-        images, labels = str(phantom / "centre-a"), str(phantom / "labels.csv")
-        return [
-            sys.executable,
-            "-m",
-            "hounsfield",
-            "run",
-            images,
-            "--labels",
-            labels,
-            "--label",
-            "nodule",
-            "--out",
-            str(tmp_path / out),
-            *sets,
-        ]
-
-    subprocess.run(command("whole"), check=True, capture_output=True)
-    process = subprocess.Popen(command("parts"), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+def test_stopped_and_the_same_command(phantom: Path, tmp_path: Path, blow: signal.Signals, uninterrupted: Path) -> None:
+    out = tmp_path / "parts"
+    process = subprocess.Popen(_command(phantom, out), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     deadline = time.monotonic() + 300
-    while not list((tmp_path / "parts").glob("train/members-*/member-1/last.ckpt")):
+    while not list(out.glob("train/members-*/member-1/last.ckpt")):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(process.pid, blow)
@@ -102,7 +98,7 @@ def test_stopped_and_the_same_command(phantom: Path, tmp_path: Path, blow: signa
     if blow is signal.SIGINT:
         assert process.returncode == 130
         assert "the same command goes on" in told and "Traceback" not in told
-    assert not (tmp_path / "parts" / "bundle").exists()
-    subprocess.run(command("parts"), check=True, capture_output=True)
-    whole, parts = _weights(tmp_path / "whole"), _weights(tmp_path / "parts")
+    assert not (out / "bundle").exists()
+    subprocess.run(_command(phantom, out), check=True, capture_output=True)
+    whole, parts = _weights(uninterrupted), _weights(out)
     assert all((whole[name] == parts[name]).all() for name in whole)

@@ -195,7 +195,7 @@ def _item(one: ZoneFigure, method: str) -> Item | None:
             f"{_percent(one.turned)} of the decisions"
         )
     # A map alone may lie where the answer does not come from; what the answer depends on is beyond doubt.
-    level: Level = "alarm" if depends or one.zone in PLACES else "warning"
+    level: Level = "alarm" if depends else "warning"
     verb = "depends on" if depends else "looks at"
     return Item(level, f"The model {verb} {ZONES[one.zone]}. {carry}, {', and '.join(told)}.")
 

@@ -37,7 +37,8 @@ def options(phantom: Path, **changes: object) -> ScanOptions:
 
 @pytest.fixture(scope="session")
 def machine() -> Machine:
-    return Machine(device="cpu", workers=2)
+    # Two files of tests run at a time, and fill both cores.
+    return Machine(device="cpu", workers=0)
 
 
 @pytest.fixture(scope="session")

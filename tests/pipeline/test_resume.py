@@ -39,23 +39,25 @@ class Interrupted(Exception):
 @pytest.mark.parametrize("frozen", ["through stage 5", "none"])
 def test_resumed_equals_uninterrupted(planned: tuple[Cohort, Plan], tmp_path: Path, frozen: str) -> None:
     cohort, plan = planned
+    # Workers that augment start anew in every epoch, each time with all its imports: here one process does it.
+    workers = 0 if frozen == "none" else 2
     if frozen == "none":  # images augmented anew in every epoch instead of cached activations
         plan = plan.changed(frozen="none", head="last", cached_views=0, members=1, epochs=3)
-    train(cohort, plan, tmp_path / "whole", device="cpu", workers=2)
+    train(cohort, plan, tmp_path / "whole", device="cpu", workers=workers)
 
     def stop(member: int, news: EpochNews) -> None:
         if member == plan.members.value - 1 and news.epoch == 2:
             raise Interrupted
 
     with pytest.raises(Interrupted):
-        train(cohort, plan, tmp_path / "parts", device="cpu", workers=2, listeners=Listeners(news=stop))
+        train(cohort, plan, tmp_path / "parts", device="cpu", workers=workers, listeners=Listeners(news=stop))
     seen: list[tuple[int, int]] = []
     train(
         cohort,
         plan,
         tmp_path / "parts",
         device="cpu",
-        workers=2,
+        workers=workers,
         listeners=Listeners(news=lambda member, news: seen.append((member, news.epoch))),
     )
     # The first member was finished, and of the second the epochs that had ended are not run again.

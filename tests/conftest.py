@@ -8,6 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import settings
+
+# What passed once passes again: other examples are looked for on purpose, with HYPOTHESIS_PROFILE=search, and not by chance.
+settings.register_profile("same", derandomize=True, database=None)
+settings.register_profile("search", derandomize=False)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "same"))
 
 # As the command line does, and before torch is imported: spinning threads would starve the worker processes.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")

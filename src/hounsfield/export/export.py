@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import onnx
 import polars as pl
 
@@ -14,10 +13,10 @@ from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import SPLITS, Cohort
 from hounsfield.errors import ExportError, HounsfieldError
 from hounsfield.export.graph import build_graph
-from hounsfield.export.parity import Parity, check
+from hounsfield.export.parity import Parity, Values, check
 from hounsfield.predict import files_of, load_network, preparation_of
-from hounsfield.prepare import conditioned_frames
-from hounsfield.prepare.case import CaseFiles, Preparation, evenly_spaced
+from hounsfield.prepare import CaseFiles, Preparation, graph_values
+from hounsfield.prepare.case import evenly_spaced
 from hounsfield.read import each
 
 IMAGES = 30
@@ -62,7 +61,7 @@ def export(
 
 def _real_images(
     bundle: Bundle, cohort: Cohort, workers: int | None, progress: Callable[[int, int], None] | None
-) -> list[list[np.ndarray]]:
+) -> list[Values]:
     tables = [cohort.part(name) for name in reversed(SPLITS)]
     chosen: list[pl.DataFrame] = []
     room = IMAGES
@@ -72,13 +71,13 @@ def _real_images(
             room -= chosen[-1].height
     jobs = [(case, preparation_of(bundle)) for case in files_of(cohort, pl.concat(chosen))]
     found = []
-    for index, frames in each(_frames_of, jobs, workers=workers):
-        if not isinstance(frames, HounsfieldError):  # unreadable files are in quarantine already, or will be
-            found.append(frames)
+    for index, values in each(_values_of, jobs, workers=workers):
+        if not isinstance(values, HounsfieldError):  # unreadable files are in quarantine already, or will be
+            found.append(values)
         if progress is not None:
             progress(index + 1, len(jobs))
     return found
 
 
-def _frames_of(job: tuple[CaseFiles, Preparation]) -> list[np.ndarray]:
-    return conditioned_frames(*job)
+def _values_of(job: tuple[CaseFiles, Preparation]) -> Values:
+    return graph_values(*job)

@@ -47,6 +47,9 @@ class Nodes:
     def to_float(self, name: str) -> str:
         return self.op("Cast", name, to=TensorProto.FLOAT)
 
+    def to_whole(self, name: str) -> str:
+        return self.op("Cast", name, to=TensorProto.INT64)
+
     def side(self, image: str, axis: int) -> str:
         """The length of one axis, as a scalar of int64."""
         return self.op("Gather", self.op("Shape", image), self.whole(axis), axis=0)

@@ -11,20 +11,29 @@ import torch
 from pydantic import BaseModel
 
 from hounsfield.core.bundle import Bundle
-from hounsfield.export.graph import OPSET
-from hounsfield.models import Network
-from hounsfield.predict.engine import member_logits
+from hounsfield.export.graph import IMAGE, PROBABILITIES, SPACING
+from hounsfield.export.network import OPSET, answers_of
+from hounsfield.models import Answers, Network
+from hounsfield.models.answers import LOGITS
 from hounsfield.predict.predict import calibrated, decide, decide_each, preparation_of
-from hounsfield.prepare import apply_stored
+from hounsfield.prepare import apply_stored, frames_of_values, network_input
 
 ENOUGH = 20
 LOGIT_LIMIT, PROBABILITY_LIMIT = 1e-3, 1e-4
 # Below this spread the network answers nearly the same for every image, and equality would prove nothing.
 LEAST_SPREAD = 0.01
+# What else the network tells (maps, embeddings) may differ by this share of its greatest value.
+ANSWER_LIMIT = 1e-3
+
+# Conditioned frames of one case, and the spacing in mm where the graph resamples (`prepare.graph_values`).
+Values = tuple[Sequence[np.ndarray], tuple[float, float, float] | None]
 
 
 class Parity(BaseModel):
-    """The record of a comparison: differences are the largest over all images."""
+    """The record of a comparison: differences are the largest over all images.
+
+    `answers` are those of what the network tells beside logits, each as a share of its greatest value.
+    """
 
     passed: bool
     reason: str
@@ -36,6 +45,7 @@ class Parity(BaseModel):
     decisions_equal: bool
     logit_standard_deviation: float
     logit_range: tuple[float, float]
+    answers: dict[str, float] = {}
     opset: int = OPSET
     runtime: str = f"onnxruntime {onnxruntime.__version__}"
 
@@ -56,33 +66,39 @@ def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
-def check(bundle: Bundle, network: Network, graph: Path, cases: Sequence[list[np.ndarray]]) -> Parity:
+def check(bundle: Bundle, network: Network, graph: Path, cases: Sequence[Values]) -> Parity:
     """Compare the graph with the Python path.
 
     Parameters
     ----------
     cases:
-        Conditioned frames of real cases, one list of slices each; every case is cut to one of several non-square
-        sizes in turn, one of them smaller than the network's input.
+        What real cases give; every case is cut to one of several non-square sizes in turn, one of them smaller than the
+        network's input.
     """
-    runtime, preparation = session(graph), preparation_of(bundle)
-    cut = [_cut(frames, number, bundle.recipe.size) for number, frames in enumerate(cases)]
+    runtime = session(graph)
+    answers, _ = answers_of(network, bundle)
+    names = [value.name for value in runtime.get_outputs()]
+    cut = [(_cut(frames, number, bundle.recipe.size), spacing) for number, (frames, spacing) in enumerate(cases)]
     ours, theirs, told = [], [], []
-    for frames in cut:
-        stored = np.stack([apply_stored(bundle.recipe, frame) for frame in frames])
-        ours.append(member_logits(network, [stored], preparation, torch.device("cpu"))[0].mean(axis=0))
-        logits, values = runtime.run(None, {"image": graph_input(frames, several=bundle.plan.slices.value > 1)})
-        theirs.append(logits[0])
-        told.append(values[0])
+    apart: dict[str, float] = {}
+    for frames, spacing in cut:
+        wanted = _by_torch(bundle, answers, frames, spacing)
+        found = dict(zip(names, runtime.run(None, graph_input(bundle, frames, spacing)), strict=True))
+        ours.append(wanted.pop(LOGITS)[0].astype(np.float64))
+        theirs.append(found[LOGITS][0])
+        told.append(found[PROBABILITIES][0])
+        for name, values in wanted.items():
+            share = float(np.abs(found[name] - values).max() / max(float(np.abs(values).max()), 1e-12))
+            apart[name] = max(apart.get(name, 0.0), share)
     mine, other, answered = np.stack(ours), np.stack(theirs), np.stack(told)
     expected = calibrated(mine, bundle.plan, bundle.calibration)
     decisions = [_decided(bundle, values) for values in (expected, answered)]
-    sizes = sorted({(int(frames[0].shape[0]), int(frames[0].shape[1])) for frames in cut})
+    sizes = sorted({(int(frames[0].shape[0]), int(frames[0].shape[1])) for frames, _ in cut})
     record = Parity(
         passed=False, reason="", bundle=bundle.core_digest, images=len(cut), sizes=sizes,
         logit_difference=float(np.abs(mine - other).max()), probability_difference=float(np.abs(expected - answered).max()),
         decisions_equal=decisions[0] == decisions[1], logit_standard_deviation=float(mine.std(axis=0).max()),
-        logit_range=(float(mine.min()), float(mine.max())),
+        logit_range=(float(mine.min()), float(mine.max())), answers=apart,
     )  # fmt: skip
     reason = _objection(record)
     return record.model_copy(update={"passed": not reason, "reason": reason})
@@ -96,11 +112,25 @@ def _decided(bundle: Bundle, values: np.ndarray) -> list[str] | list[list[int]]:
     return [decide(row, bundle.labels, calibration.threshold) for row in values]
 
 
-def graph_input(frames: Sequence[np.ndarray], *, several: bool) -> np.ndarray:
-    """Return conditioned frames of one case as the graph's input: (1, C, h, w), or (1, slices, C, h, w) if `several`."""
+def graph_input(
+    bundle: Bundle, frames: Sequence[np.ndarray], spacing: tuple[float, float, float] | None
+) -> dict[str, np.ndarray]:
+    """Return one case as the graph's inputs: `image`, (1, C, h, w), or (1, slices, C, h, w) of several slices, and `spacing`."""
     planes = [frame[None] if frame.ndim == 2 else np.moveaxis(frame, -1, 0) for frame in frames]
     stacked = np.stack(planes).astype(np.float32)
-    return stacked[None] if several else stacked
+    image = {IMAGE: stacked[None] if bundle.plan.slices.value > 1 else stacked}
+    return image if spacing is None else {**image, SPACING: np.asarray(spacing, dtype=np.float64)}
+
+
+def _by_torch(
+    bundle: Bundle, answers: Answers, frames: Sequence[np.ndarray], spacing: tuple[float, float, float] | None
+) -> dict[str, np.ndarray]:
+    """What the Python path answers to one case."""
+    shown = frames_of_values(frames, spacing, preparation_of(bundle))
+    stored = np.stack([apply_stored(bundle.recipe, frame) for frame in shown])
+    inputs = torch.from_numpy(network_input(stored, bundle.recipe))[None]
+    with torch.inference_mode():
+        return {name: values.numpy() for name, values in zip(answers.tells, answers(inputs), strict=True)}
 
 
 def _objection(record: Parity) -> str:
@@ -112,12 +142,15 @@ def _objection(record: Parity) -> str:
         return f"probabilities differ by {record.probability_difference:.2e}, and {PROBABILITY_LIMIT} is the limit"
     if not record.decisions_equal:
         return "a decision differs"
+    for name, share in record.answers.items():
+        if share > ANSWER_LIMIT:
+            return f"{name} differs by {share:.1e} of its greatest value, and {ANSWER_LIMIT} is the limit"
     if record.logit_standard_deviation < LEAST_SPREAD:
         return "the network answers nearly the same for every image, so that equality would prove nothing"
     return ""
 
 
-def _cut(frames: list[np.ndarray], number: int, size: tuple[int, int]) -> list[np.ndarray]:
+def _cut(frames: Sequence[np.ndarray], number: int, size: tuple[int, int]) -> list[np.ndarray]:
     """Cut the middle out of a case: five non-square shapes in turn, the last smaller than the network's input."""
     height, width = min(frame.shape[0] for frame in frames), min(frame.shape[1] for frame in frames)
     shares = ((1.0, 0.8), (0.7, 1.0), (0.9, 0.55), (0.5, 0.75))

@@ -64,7 +64,7 @@ def _resize(nodes: Nodes, image: str, step: Resize) -> str:
     tall = nodes.op("GreaterOrEqual", nodes.op("Mul", height, full_width), nodes.op("Mul", width, full_height))
     out_height = nodes.op("Where", tall, full_height, _rounded(nodes, height, full_width, width))
     out_width = nodes.op("Where", tall, _rounded(nodes, width, full_height, height), full_width)
-    rows, columns = _operator(nodes, out_height, height), _operator(nodes, out_width, width)
+    rows, columns = add_operator(nodes, out_height, height), add_operator(nodes, out_width, width)
     return nodes.op("MatMul", nodes.op("MatMul", rows, image), nodes.op("Transpose", columns, perm=[1, 0]))
 
 
@@ -75,7 +75,7 @@ def _rounded(nodes: Nodes, side: str, full: str, other: str) -> str:
     return nodes.op("Max", nodes.whole(1), nodes.op("Div", above, nodes.op("Mul", two, other)))
 
 
-def _operator(nodes: Nodes, out: str, length: str) -> str:
+def add_operator(nodes: Nodes, out: str, length: str) -> str:
     """The triangle filter's (out, length) matrix; see `hounsfield.prepare.steps.resize_operator`."""
     scale = nodes.op("Div", nodes.to_double(length), nodes.to_double(out))
     support = nodes.op("Max", scale, nodes.double(1.0))

@@ -1,5 +1,6 @@
 """Backbones and their weights, what is frozen, and the network that a bundle holds."""
 
+from hounsfield.models.answers import Answers
 from hounsfield.models.cut import cut
 from hounsfield.models.device import counts_of, stacked
 from hounsfield.models.network import Network, build, renew
@@ -7,6 +8,7 @@ from hounsfield.models.tail import Tail, present_slices
 from hounsfield.models.weights import at_hand, packaged_file
 
 __all__ = [
+    "Answers",
     "Network",
     "Tail",
     "at_hand",

@@ -114,12 +114,16 @@ class Tail(nn.Module):
         if self.sees_stages:
             features = self.stage_features(activations)
             return features if self.head is None else self.head(features)
+        return self.model.forward_head(self.maps(activations))
+
+    def maps(self, activations: torch.Tensor) -> torch.Tensor:
+        """(frames, …) activations → the last feature map, (frames, channels, …), that the backbone's own head sees."""
         if self.chain is not None:
             for name in self.chain:
                 activations = self.model.get_submodule(name)(activations)
         elif self.whole:
             activations = self.model.forward_features(activations)
-        return self.model.forward_head(self.last_map(activations))
+        return self.last_map(activations)
 
     def stage_features(self, activations: torch.Tensor) -> torch.Tensor:
         """(frames, …) → (frames, features): a summary of every stage's maps, and what the classifier would have seen."""

@@ -18,7 +18,7 @@ from hounsfield.prepare.conditioning import conditioned, pictures
 from hounsfield.prepare.place import Axis, Place, plane_at
 from hounsfield.prepare.region import read_mask, region_box
 from hounsfield.prepare.steps import apply_steps, apply_stored
-from hounsfield.prepare.volume import Grid, Vector, axes_of_grid, grid_of, on_grid
+from hounsfield.prepare.volume import Box, Grid, Vector, axes_of_grid, grid_of, on_grid
 from hounsfield.read import Source, read_image
 
 _GIVEN = ("mask", "box", "centre")
@@ -112,8 +112,38 @@ def evenly_spaced(count: int, wanted: int) -> list[int]:
     return [int((place + 0.5) * count / parts) for place in range(parts)]
 
 
+def graph_values(files: CaseFiles, preparation: Preparation) -> tuple[list[np.ndarray], Vector | None]:
+    """Read and condition what the ONNX graph starts from, which resamples volumes by itself.
+
+    Returns
+    -------
+    Frames as of `conditioned_frames`, and None; or, in 3d with a spacing, the frames of the volume, cut to the region but
+    not resampled, and the millimetres between slices, rows and columns.
+
+    Raises
+    ------
+    ReadError
+        As `conditioned_frames`.
+    """
+    if preparation.dimension == "3d" and preparation.spacing is not None:
+        whole = _cut_out(files, preparation, pictured=False)
+        return whole.inside, whole.spacing(preparation.spacing)
+    return conditioned_frames(files, preparation), None
+
+
+def frames_of_values(
+    values: Sequence[np.ndarray], spacing: Vector | None, preparation: Preparation
+) -> Sequence[np.ndarray]:
+    """Return `conditioned_frames` from what `graph_values` gave."""
+    if spacing is None:
+        return values
+    assert preparation.spacing is not None
+    recipe = preparation.recipe
+    return list(on_grid(values, spacing, preparation.spacing, preparation.slices, recipe.size, lowest_shown(recipe)))
+
+
 def conditioned_frames(files: CaseFiles, preparation: Preparation) -> list[np.ndarray]:
-    """Read, condition and choose what the plan wants of a case: the values that the ONNX graph starts from.
+    """Read, condition and choose what the plan wants of a case.
 
     Returns
     -------
@@ -179,8 +209,26 @@ def _seen(files: CaseFiles, preparation: Preparation, *, pictured: bool = False)
     return Seen(frames, [read.places[one] for one in mine], [read.pictures[one] for one in mine] if pictured else [])
 
 
-def _of_the_whole(files: CaseFiles, preparation: Preparation, pictured: bool) -> Seen:
-    """Cut the region out of all frames of a case; then resample them, or choose some."""
+@dataclass(frozen=True, eq=False)
+class _Whole:
+    """All frames of a case, the grid they lie on, and the region that is cut out of them."""
+
+    read: Seen
+    grid: Grid
+    box: Box
+
+    @property
+    def inside(self) -> list[np.ndarray]:
+        """The frames of the region; views."""
+        planes, rows, columns = (slice(*part) for part in self.box)
+        return [frame[rows, columns] for frame in self.read.frames[planes]]
+
+    def spacing(self, wanted: Vector) -> Vector:
+        """Return the millimetres between slices, rows and columns; a ReadError says where the plan's are needed."""
+        return self.grid.spacing(f"the plan's spacing of {'×'.join(f'{mm:g}' for mm in wanted)} mm")
+
+
+def _cut_out(files: CaseFiles, preparation: Preparation, *, pictured: bool) -> _Whole:
     region, total = preparation.region, sum(files.frames)
     if len(files.stacks) > 1:
         what = "a region of interest" if preparation.dimension != "3d" else "a 3d plan"
@@ -192,24 +240,35 @@ def _of_the_whole(files: CaseFiles, preparation: Preparation, pictured: bool) ->
     mask = read_mask(files.mask) if region.kind == "mask" and files.mask is not None else None
     read, grid = _read(files, preparation, range(total), pictured=pictured, placed=True)
     assert grid is not None
-    frames = read.frames
     box = region_box(
-        region, frames, grid, interest=files.interest, mask=mask, hounsfield=preparation.conditioning == "hounsfield"
+        region,
+        read.frames,
+        grid,
+        interest=files.interest,
+        mask=mask,
+        hounsfield=preparation.conditioning == "hounsfield",
     )
+    return _Whole(read, grid, box)
+
+
+def _of_the_whole(files: CaseFiles, preparation: Preparation, pictured: bool) -> Seen:
+    """Cut the region out of all frames of a case; then resample them, or choose some."""
+    whole = _cut_out(files, preparation, pictured=pictured)
+    read, grid, box, total = whole.read, whole.grid, whole.box, sum(files.frames)
     inside, rows, columns = (slice(*part) for part in box)
     down, across = Axis.part(*box[1]), Axis.part(*box[2])
     if preparation.spacing is None:
         chosen = [inside.start + place for place in evenly_spaced(inside.stop - inside.start, preparation.slices)]
         shown = _with_neighbours(chosen, total, files.stacks, preparation.adjacent)
         # Copies, so that the few slices do not keep the whole volume in memory.
-        found = [_channels([frames[number][rows, columns] for number in numbers]).copy() for numbers in shown]
+        found = [_channels([read.frames[number][rows, columns] for number in numbers]).copy() for numbers in shown]
         numbers: list[float] = list(chosen)
     else:
-        cut = [frame[rows, columns] for frame in frames[inside]]
-        spacing = grid.spacing(f"the plan's spacing of {'×'.join(f'{mm:g}' for mm in preparation.spacing)} mm")
-        wanted = preparation.spacing, preparation.slices, preparation.recipe.size
-        found = list(on_grid(cut, spacing, *wanted, _lowest(preparation.recipe)))
-        along, *of_plane = axes_of_grid((len(cut), *cut[0].shape), spacing, *wanted)
+        cut, spacing = whole.inside, whole.spacing(preparation.spacing)
+        found = list(frames_of_values(cut, spacing, preparation))
+        along, *of_plane = axes_of_grid(
+            (len(cut), *cut[0].shape), spacing, preparation.spacing, preparation.slices, preparation.recipe.size
+        )
         down, across = down.then(of_plane[0]), across.then(of_plane[1])
         numbers = [inside.start + along.at(place) for place in range(len(found))]
     places, pictures = [], []
@@ -302,7 +361,7 @@ def _check_sizes(frames: Sequence[np.ndarray]) -> None:
         )
 
 
-def _lowest(recipe: Recipe) -> float:
+def lowest_shown(recipe: Recipe) -> float:
     """Return the value that every window of a recipe shows as 0."""
     windows = [window for step in recipe.steps if isinstance(step, Window) for window in step.windows]
     return min(centre - width / 2 for centre, width in windows)

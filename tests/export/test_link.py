@@ -11,9 +11,10 @@ import pytest
 
 from hounsfield.core import Bundle, Calibration
 from hounsfield.export.calibration import add_calibration
-from hounsfield.export.graph import FLOAT, NETWORK_LOGITS, PROBABILITIES, model_of
+from hounsfield.export.graph import FLOAT, PROBABILITIES, model_of
 from hounsfield.export.nodes import Nodes
 from hounsfield.measure import probabilities
+from hounsfield.predict.judge import NETWORK_LOGITS
 
 LOGITS = np.random.default_rng(0).normal(size=(6, 2)).astype(np.float32) * 3
 RISING = {"at": [-2.0, -1.9, 0.5, 3.0], "to": [-2.5, -0.4, -0.4, 1.5]}

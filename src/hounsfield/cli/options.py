@@ -102,6 +102,10 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda or mps.")
 Workers = Annotated[
     int | None, typer.Option("--workers", help="Processes that read files; by default one per core.", min=0)
 ]
+Runtime = Annotated[
+    str,
+    typer.Option("--runtime", help="auto, torch, onnx or int8; auto takes a graph that was proved to answer alike."),
+]
 MLflow = Annotated[
     str | None, typer.Option("--mlflow", help="MLflow tracking URI, or a folder, that hears of every epoch.")
 ]

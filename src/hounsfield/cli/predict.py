@@ -28,6 +28,7 @@ def predict(
     uneven: opt.Uneven = "aside",
     key_file: opt.KeyFile = None,
     device: opt.Device = "auto",
+    runtime: opt.Runtime = "auto",
     workers: opt.Workers = None,
 ) -> None:
     """Bundle + images → Predictions: a part of the run's cohort, or any folder of images, with or without labels."""
@@ -37,7 +38,7 @@ def predict(
     from hounsfield.pipeline.stages import Machine, predict_folder, predict_stage
 
     with Bars(console) as bars:
-        machine = Machine(device, workers, bars)
+        machine = Machine(device, workers, bars, runtime=runtime)
         if images is None:
             predict_stage(RunFolder(model), machine, part)
             written = RunFolder(model).predictions(part)

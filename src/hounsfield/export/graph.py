@@ -16,9 +16,10 @@ from hounsfield.export.recipe import add_recipe
 from hounsfield.export.volume import add_grid
 from hounsfield.models import Network
 from hounsfield.models.answers import CLASS_MAP, EMBEDDING, LOGITS, SLICE_WEIGHTS
+from hounsfield.predict.judge import NETWORK_INPUT, NETWORK_LOGITS
 from hounsfield.prepare import lowest_shown
 
-IMAGE, SPACING, NETWORK_INPUT, NETWORK_LOGITS = "image", "spacing", "network_input", "network_logits"
+IMAGE, SPACING = "image", "spacing"
 PROBABILITIES = "probabilities"
 Shape = list[str | int]
 FLOAT, DOUBLE = TensorProto.FLOAT, TensorProto.DOUBLE

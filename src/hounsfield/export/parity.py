@@ -15,6 +15,7 @@ from hounsfield.export.graph import IMAGE, PROBABILITIES, SPACING
 from hounsfield.export.network import OPSET, answers_of
 from hounsfield.models import Answers, Network
 from hounsfield.models.answers import LOGITS
+from hounsfield.predict.judge import session
 from hounsfield.predict.predict import calibrated, decide, decide_each, preparation_of
 from hounsfield.prepare import apply_stored, frames_of_values, network_input
 
@@ -56,14 +57,6 @@ class Parity(BaseModel):
             f"{self.logit_difference:.1e}, probabilities within {self.probability_difference:.1e} "
             f"(logits from {self.logit_range[0]:.2f} to {self.logit_range[1]:.2f}, standard deviation {self.logit_standard_deviation:.2f})"
         )
-
-
-def session(path: Path, threads: int = 0) -> onnxruntime.InferenceSession:
-    """Open a graph in ONNX Runtime on the CPU."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
 def check(bundle: Bundle, network: Network, graph: Path, cases: Sequence[Values]) -> Parity:

@@ -30,10 +30,10 @@ def run_all(
     machine: Machine,
     externals: Mapping[str, External] | None = None,
 ) -> RunFolder:
-    """Scan, audit, plan, train, predict, explain, export, evaluate and report.
+    """Scan, audit, plan, train, export, predict, explain, evaluate and report.
 
     A budget of the plan covers all of these, but not the other centres. An export that is refused does not stop the
-    report, which then says why.
+    rest: torch predicts then, and the report says why.
 
     Raises
     ------
@@ -46,15 +46,16 @@ def run_all(
     stages.audit_stage(run, machine, options.splitting.seed)
     stages.plan_stage(run, plan, machine, anew=False, started=started)
     stages.train_stage(run, machine)
+    # Before the predictions, so that they and all later ones by this bundle come from the same runtime.
+    try:
+        stages.export_stage(run, machine)
+    except ExportError as error:
+        machine.reporter.say(f"not exported: {error.what}")
     if Cohort.load(run.path).part("test").height:
         stages.predict_stage(run, machine)
     for name, external in (externals or {}).items():
         looking = replace(options.looking, pixels=False)
         stages.external_stage(run, name, external.images, external.labelling, machine, options.key_file, looking)
     stages.explain_stage(run, machine)
-    try:
-        stages.export_stage(run, machine)
-    except ExportError as error:
-        machine.reporter.say(f"not exported: {error.what}")
     stages.report_stage(run, machine)
     return run

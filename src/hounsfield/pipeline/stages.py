@@ -92,12 +92,15 @@ class PlanOptions:
 
 @dataclass(frozen=True)
 class Machine:
-    """Where it runs: device, worker processes (None: one per core), and who hears of it: a reporter, and MLflow if named."""
+    """Where it runs: device, worker processes (None: one per core), who hears of it (a reporter, and MLflow if named), and the
+    runtime of predictions (see `predict`).
+    """
 
     device: str = "auto"
     workers: int | None = None
     reporter: Reporter = SILENT
     mlflow: str | None = None
+    runtime: str = "auto"
 
 
 def scan_stage(run: RunFolder, options: ScanOptions, machine: Machine, *, anew: bool = True) -> Cohort:
@@ -241,8 +244,11 @@ def predict_stage(run: RunFolder, machine: Machine, part: str = "test") -> Predi
             cohort,
             part,
             device=machine.device,
+            runtime=machine.runtime,
             workers=machine.workers,
             progress=machine.reporter.bar(f"predicting {part}"),
+            say=machine.reporter.say,
+            journal=_journal(run.predictions(part)),
         )
     _keep_cohort(run, cohort, after, machine.reporter)
     predictions.save(run.predictions(part))
@@ -268,8 +274,11 @@ def predict_folder(
         cohort,
         name=out.stem,
         device=machine.device,
+        runtime=machine.runtime,
         workers=machine.workers,
         progress=machine.reporter.bar("predicting"),
+        say=machine.reporter.say,
+        journal=_journal(out),
     )
     if out.suffix == ".parquet":
         predictions.save(out)
@@ -301,8 +310,9 @@ def external_stage(
             say=machine.reporter.say,
         )  # fmt: skip
         predictions, after = predict(
-            bundle, cohort, "test", name=f"external-{name}", device=machine.device, workers=machine.workers,
-            progress=machine.reporter.bar(f"predicting {name}"),
+            bundle, cohort, "test", name=f"external-{name}", device=machine.device, runtime=machine.runtime,
+            workers=machine.workers, progress=machine.reporter.bar(f"predicting {name}"), say=machine.reporter.say,
+            journal=_journal(run.predictions(f"external-{name}")),
         )  # fmt: skip
     after.save(files.make_folder(run.external(name)))
     predictions.save(run.predictions(f"external-{name}"))
@@ -439,6 +449,11 @@ def main_predictions(run: RunFolder) -> Predictions:
     """Return the run's own predictions: of the test part, or else out of fold."""
     name = next((name for name in ("test", "folds") if run.predictions(name).exists()), "test")
     return Predictions.load(run.predictions(name))
+
+
+def _journal(out: Path) -> Path:
+    """Where answers are noted until a table of predictions is written."""
+    return out.with_name(f".{out.name}.journal")
 
 
 def _several(bundle: Bundle) -> bool:

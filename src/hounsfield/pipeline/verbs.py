@@ -132,8 +132,10 @@ def train(cohort: Cohort, plan: Plan, out: Place, *, device: str = "auto", mlflo
     return result.bundle
 
 
-def predict(bundle: Bundle, images: Cohort | Place, part: str = "test", *, device: str = "auto") -> Predictions:
-    """Predict a part of a cohort, or every image of a folder, through the sealed bundle."""
+def predict(
+    bundle: Bundle, images: Cohort | Place, part: str = "test", *, device: str = "auto", runtime: str = "auto"
+) -> Predictions:
+    """Predict a part of a cohort, or every image of a folder, through the sealed bundle; `runtime` as for `hounsfield.predict.predict`."""
     cohort = (
         images
         if isinstance(images, Cohort)
@@ -145,7 +147,7 @@ def predict(bundle: Bundle, images: Cohort | Place, part: str = "test", *, devic
             looking=UNSEEN,
         )
     )
-    return predict_part(bundle, cohort, part, device=device)[0]
+    return predict_part(bundle, cohort, part, device=device, runtime=runtime)[0]
 
 
 def evaluate(predictions: Predictions, *, resamples: int = 2000, seed: int = 0) -> Evaluation:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-import torch
 
 from hounsfield.errors import HounsfieldError
-from hounsfield.models import Network, stacked
+from hounsfield.predict.journal import Journal
+from hounsfield.predict.judge import Judge
 from hounsfield.predict.suit import Check, Seen
 from hounsfield.prepare import CaseFiles, Preparation, case_array, network_input
 from hounsfield.read import each
@@ -33,49 +34,39 @@ class Scored:
 
 
 def score(
-    network: Network,
+    judge: Judge,
     cases: Sequence[CaseFiles],
     preparation: Preparation,
     *,
-    device: torch.device,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     check: Check | None = None,
+    journal: Journal | None = None,
 ) -> Scored:
-    """Return the logits of each member for each case; `check` looks at each image and its embedding."""
+    """Return the logits of each member for each case; `check` looks at each image and its embedding.
+
+    Cases that a `journal` knows are taken from it, and the others are noted there.
+    """
     result = Scored()
+    known = {} if journal is None else journal.known
+    for case in cases:
+        if case.case in known:
+            _recall(result, known[case.case])
     waiting: list[tuple[str, np.ndarray]] = []
     room = max(1, TOGETHER // preparation.slices)
-    jobs = [(case, preparation) for case in cases]
+    jobs = [(case, preparation) for case in cases if case.case not in known]
+    before = len(cases) - len(jobs)
     for done, (index, outcome) in enumerate(each(_read_case, jobs, workers=workers), start=1):
-        name = cases[index].case
+        name = jobs[index][0].case
         if isinstance(outcome, HounsfieldError):
             result.refused[name] = outcome.what
         else:
             waiting.append((name, outcome))
         if len(waiting) == room or done == len(jobs):
-            _flush(network, waiting, preparation, device, result, check)
+            _flush(judge, waiting, preparation, result, check, journal)
         if progress is not None:
-            progress(done, len(jobs))
+            progress(before + done, len(cases))
     return result
-
-
-def member_logits(
-    network: Network, cases: Sequence[np.ndarray], preparation: Preparation, device: torch.device
-) -> np.ndarray:
-    """Return (cases, members, outputs) float64 for cases of (slices, channels, H, W) values in [0, 1]."""
-    return _judged(network, cases, preparation, device)[0]
-
-
-def _judged(
-    network: Network, cases: Sequence[np.ndarray], preparation: Preparation, device: torch.device
-) -> tuple[np.ndarray, list[np.ndarray], np.ndarray | None]:
-    inputs, counts = stacked([network_input(case, preparation.recipe) for case in cases])
-    inputs, counts = inputs.to(device), None if counts is None else counts.to(device)
-    with torch.inference_mode():
-        logits, weights, embeddings = network.judge_and_embed(inputs, counts)
-    each = [] if weights is None else [row[: len(case)].cpu().numpy() for row, case in zip(weights, cases, strict=True)]
-    return logits.double().cpu().numpy(), each, None if embeddings is None else embeddings.double().cpu().numpy()
 
 
 def _read_case(job: tuple[CaseFiles, Preparation]) -> np.ndarray:
@@ -83,21 +74,34 @@ def _read_case(job: tuple[CaseFiles, Preparation]) -> np.ndarray:
 
 
 def _flush(
-    network: Network,
+    judge: Judge,
     waiting: list[tuple[str, np.ndarray]],
     preparation: Preparation,
-    device: torch.device,
     result: Scored,
     check: Check | None,
+    journal: Journal | None,
 ) -> None:
     if not waiting:
         return
-    logits, weights, embeddings = _judged(network, [values for _, values in waiting], preparation, device)
-    if check is not None:
-        result.seen |= {
-            name: check(values, None if embeddings is None else embeddings[row])
-            for row, (name, values) in enumerate(waiting)
-        }
-    result.logits |= {name: logits[row] for row, (name, _) in enumerate(waiting)}
-    result.weights |= {name: row for (name, _), row in zip(waiting, weights, strict=False)}
+    logits, weights, embeddings = judge([network_input(values, preparation.recipe) for _, values in waiting])
+    for row, (name, values) in enumerate(waiting):
+        result.logits[name] = logits[row]
+        if weights:
+            result.weights[name] = weights[row]
+        if check is not None:
+            result.seen[name] = check(values, None if embeddings is None else embeddings[row])
+        if journal is not None:
+            journal.note(name, logits[row], weights[row] if weights else None, result.seen.get(name))
+    if journal is not None:
+        journal.flush()
     waiting.clear()
+
+
+def _recall(result: Scored, line: dict[str, Any]) -> None:
+    """Take up a case that was noted."""
+    name = line["case"]
+    result.logits[name] = np.array(line["logits"])
+    if line["weights"] is not None:
+        result.weights[name] = np.array(line["weights"], dtype=np.float32)
+    if line["seen"] is not None:
+        result.seen[name] = Seen(**line["seen"])

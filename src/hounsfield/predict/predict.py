@@ -14,22 +14,11 @@ from hounsfield.core.plan import Plan
 from hounsfield.core.predictions import FIXED, Predictions, Task
 from hounsfield.errors import UsageError
 from hounsfield.measure import probabilities, sets
-from hounsfield.models import Network, build
-from hounsfield.models.device import choose_device
 from hounsfield.predict.engine import score
+from hounsfield.predict.journal import Journal
+from hounsfield.predict.judge import judge_of
 from hounsfield.predict.suit import checks, with_looks
 from hounsfield.prepare import CaseFiles, Preparation, case_files, preparation_from
-
-
-def load_network(bundle: Bundle, device: str = "auto") -> Network:
-    """Build the bundle's network and load its weights.
-
-    Raises
-    ------
-    BundleError
-        If the weights do not fit.
-    """
-    return build(bundle.plan, blank=True).load(bundle.weights).to(choose_device(device))
 
 
 def preparation_of(bundle: Bundle) -> Preparation:
@@ -44,10 +33,22 @@ def predict(
     *,
     name: str | None = None,
     device: str = "auto",
+    runtime: str = "auto",
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
+    say: Callable[[str], None] | None = None,
+    journal: Path | None = None,
 ) -> tuple[Predictions, Cohort]:
     """Predict one part of a cohort through the sealed bundle alone.
+
+    Parameters
+    ----------
+    runtime:
+        `torch`, `onnx` or `int8` (the graphs that `export` attached), or `auto`: `onnx` where the device is a CPU and the
+        graph was proved to answer as torch does, else `torch`. `say` hears which.
+    journal:
+        A file in which every answer is noted at once; if it is there from an interrupted prediction of the same cohort
+        by the same bundle and runtime, that goes on. It is removed in the end.
 
     Returns
     -------
@@ -57,7 +58,8 @@ def predict(
     Raises
     ------
     UsageError
-        If the part has no cases, or none of them can be read; or cases may have several labels here and one there.
+        If the part has no cases, or none of them can be read; or cases may have several labels here and one there; or
+        the bundle does not hold what the runtime needs.
     """
     table = cohort.part(part)
     if table.height == 0:
@@ -65,16 +67,21 @@ def predict(
             f"the cohort has no usable cases in its {part} part", fix=f"Parts: {', '.join(cohort.parts) or 'none'}."
         )
     _knows(bundle, cohort)
-    network = load_network(bundle, device)
+    judge, chosen = judge_of(bundle, device, runtime)
+    belongs = {"bundle": bundle.core_digest, "runtime": chosen, "cohort": cohort.digest}
+    notes = None if journal is None else Journal(journal, belongs)
+    if say is not None:
+        before = f"; {len(notes.known)} cases were answered before" if notes is not None and notes.known else ""
+        say(f"answered by {chosen}{before}")
     by_header, check = checks(bundle)
     scored = score(
-        network,
+        judge,
         files_of(cohort, table),
         preparation_of(bundle),
-        device=choose_device(device),
         workers=workers,
         progress=progress,
         check=check,
+        journal=notes,
     )
     cohort = cohort.put_aside(scored.refused, stage="predict")
     rows = table.filter(pl.col("case").is_in(list(scored.logits)))
@@ -84,6 +91,8 @@ def predict(
     made = tabulate(rows, logits, bundle.plan, bundle.calibration, bundle.core_digest, name or part)
     reasons = [by_header(row) or scored.seen[row["case"]].reason for row in rows.iter_rows(named=True)]
     made = Predictions(made.table.with_columns(pl.Series("abstention", reasons, pl.String)), made.task)
+    if notes is not None:
+        notes.end()
     return with_slice_weights(with_looks(made, rows, scored.seen), scored.weights), cohort
 
 

@@ -23,7 +23,7 @@ from hounsfield.errors import LabelError, PlanError, SplitError
 from hounsfield.models import Network, build, renew
 from hounsfield.models.device import choose_device
 from hounsfield.plan import check_plan
-from hounsfield.predict import files_of, tabulate
+from hounsfield.predict import by_torch, files_of, tabulate
 from hounsfield.predict.engine import score
 from hounsfield.predict.suit import INPUT, noted
 from hounsfield.prepare import Preparation, Store, fill, preparation_from, stored_channels
@@ -201,7 +201,7 @@ def _seal(
     table = cohort.part("train" if folds else "calibration")
     network.eval()
     scored = score(
-        network, files_of(cohort, table), preparation, device=device, workers=workers,
+        by_torch(network, device), files_of(cohort, table), preparation, workers=workers,
         progress=lambda done, total: heard.progress("predicting out of fold" if folds else "calibrating", done, total),
     )  # fmt: skip
     cohort = cohort.put_aside(scored.refused, stage="calibrate")

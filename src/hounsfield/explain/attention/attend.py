@@ -8,7 +8,6 @@ from functools import partial
 
 import numpy as np
 import polars as pl
-import torch
 from scipy.special import logsumexp
 
 from hounsfield.core.bundle import Bundle
@@ -22,12 +21,11 @@ from hounsfield.explain.attention.zones import zones_of
 from hounsfield.explain.choices import choices_of
 from hounsfield.explain.explain import explain_each, middle
 from hounsfield.explain.methods import METHODS
-from hounsfield.models import Network
 from hounsfield.models.device import choose_device
-from hounsfield.predict import files_of, load_network, preparation_of
-from hounsfield.predict.engine import member_logits
+from hounsfield.predict import by_torch, files_of, load_network, preparation_of
+from hounsfield.predict.judge import Judge
 from hounsfield.predict.predict import calibrated, decide, decide_each
-from hounsfield.prepare import CaseFiles, Preparation, apply_stored, conditioned_frames, resize_operator
+from hounsfield.prepare import CaseFiles, apply_stored, conditioned_frames, network_input, resize_operator
 from hounsfield.read import each
 
 Bars = Callable[[str], Callable[[float, int], None]]
@@ -174,7 +172,7 @@ def _hidden(
     """Paint over what was found, and ask again: (case, what it did)."""
     if not rows.height:
         return
-    network, preparation, where = load_network(bundle, device), preparation_of(bundle), choose_device(device)
+    judge, preparation = by_torch(load_network(bundle, device), choose_device(device)), preparation_of(bundle)
     modalities = dict(zip(rows["case"], rows["modality"], strict=True))
     chosen = files_of(cohort, rows)
     bar = progress("painting over") if progress else None
@@ -186,7 +184,7 @@ def _hidden(
         if isinstance(frames, HounsfieldError):
             found.leave_out(frames.what)
             continue
-        asked = partial(_asked, network, bundle, preparation, where, targets[case])
+        asked = partial(_asked, judge, bundle, targets[case])
         zones = [
             zones_of(middle(frame, bundle.plan.adjacent.value), hounsfield=hounsfield, modality=modalities[case])
             for frame in frames
@@ -196,13 +194,11 @@ def _hidden(
             bar(done, len(chosen))
 
 
-def _asked(
-    network: Network, bundle: Bundle, preparation: Preparation, where: torch.device, target: str, versions: list[list[np.ndarray]]
-) -> tuple[np.ndarray, list[str]]:  # fmt: skip
+def _asked(judge: Judge, bundle: Bundle, target: str, versions: list[list[np.ndarray]]) -> tuple[np.ndarray, list[str]]:
     """Log-odds of the target and decisions, for several versions of a case."""
     stored = [np.stack([apply_stored(bundle.recipe, frame) for frame in frames]) for frames in versions]
     # One by one: versions of a long series need as much memory as several cases.
-    logits = np.concatenate([member_logits(network, [one], preparation, where) for one in stored]).mean(axis=1)
+    logits = np.concatenate([judge([network_input(one, bundle.recipe)]).logits for one in stored]).mean(axis=1)
     return _odds(logits, bundle, target), _decisions(logits, bundle)
 
 

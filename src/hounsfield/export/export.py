@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import onnx
@@ -12,9 +13,11 @@ from hounsfield.core import files
 from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import SPLITS, Cohort
 from hounsfield.errors import ExportError, HounsfieldError
-from hounsfield.export.graph import build_graph
+from hounsfield.export.graph import Parts, parts_of
 from hounsfield.export.parity import Parity, Values, check
+from hounsfield.export.quantise import SmallNetwork, quantise
 from hounsfield.predict import files_of, load_network, preparation_of
+from hounsfield.predict.judge import GRAPH, RECORD
 from hounsfield.prepare import CaseFiles, Preparation, graph_values
 from hounsfield.prepare.case import evenly_spaced
 from hounsfield.read import each
@@ -22,17 +25,28 @@ from hounsfield.read import each
 IMAGES = 30
 
 
+@dataclass(frozen=True)
+class Exported:
+    """What an export gave: the record of parity, the graphs, and the record of the quantised one if that was asked for."""
+
+    parity: Parity
+    parts: Parts
+    small: SmallNetwork | None
+
+
 def export(
     bundle: Bundle,
     cohort: Cohort,
     folder: Path,
     *,
+    int8: bool = False,
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
-) -> Parity:
+) -> Exported:
     """Write `folder`/model.onnx and `folder`/parity.json, and attach both to the bundle.
 
-    The comparison uses images of the cohort, of its test part first.
+    The comparison uses images of the cohort, of its test part first. With `int8` a quantised graph is made too, which may be
+    refused without an error (see `quantise`).
 
     Raises
     ------
@@ -40,10 +54,11 @@ def export(
         If the graph does not answer as the Python path does; parity.json then says why, and no model.onnx is left.
     """
     files.make_folder(folder)
-    target, record = folder / "model.onnx", folder / "parity.json"
+    target, record = folder / GRAPH, folder / RECORD
     network = load_network(bundle, "cpu")
+    parts = parts_of(bundle, network)
     with files.replacing(folder / "model-unchecked.onnx") as partial:
-        onnx.save(build_graph(bundle, network), partial)
+        onnx.save(parts.joined(bundle), partial)
     unchecked = folder / "model-unchecked.onnx"
     try:
         parity = check(bundle, network, unchecked, _real_images(bundle, cohort, workers, progress))
@@ -54,9 +69,9 @@ def export(
         unchecked.replace(target)
     finally:
         unchecked.unlink(missing_ok=True)
-    bundle.attach("model.onnx", target)
-    bundle.attach("parity.json", record)
-    return parity
+    bundle.attach(GRAPH, target)
+    bundle.attach(RECORD, record)
+    return Exported(parity, parts, quantise(bundle, parts, cohort, folder, workers=workers) if int8 else None)
 
 
 def _real_images(

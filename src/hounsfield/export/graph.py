@@ -59,7 +59,8 @@ class Parts:
         )
         found = {value.name: value for value in model.graph.output}
         wanted = [found[name] for name in (LOGITS, PROBABILITIES, *self.tells)]
-        del model.graph.output[:]
+        del model.graph.output[:], model.opset_import[:]  # each part brought its own, all the same
+        model.opset_import.append(helper.make_opsetid("", OPSET))
         model.graph.output.extend(wanted)
         model.producer_name = "hounsfield"
         del model.metadata_props[:]
@@ -84,11 +85,6 @@ def parts_of(bundle: Bundle, network: Network) -> Parts:
     """
     middle, told = network_model(network, bundle, NETWORK_INPUT, {LOGITS: NETWORK_LOGITS})
     return Parts(_recipe(bundle), middle, _calibration(bundle), told[1:])
-
-
-def build_graph(bundle: Bundle, network: Network) -> onnx.ModelProto:
-    """Return `parts_of` joined."""
-    return parts_of(bundle, network).joined(bundle)
 
 
 def metadata(bundle: Bundle) -> dict[str, str]:

@@ -32,7 +32,7 @@ from hounsfield.explain import (
     write_records,
 )
 from hounsfield.explain.attention import POINTERS, attend, judge_looks, write_attention
-from hounsfield.export import Parity, export
+from hounsfield.export import Bench, Parity, bench, export
 from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.reporter import SILENT, Reporter
 from hounsfield.plan import Budget, make_plan
@@ -415,20 +415,38 @@ def _attention(
         machine.reporter.say(f"  left out, {count}: {why}")
 
 
-def export_stage(run: RunFolder, machine: Machine) -> Parity:
-    """Export to ONNX, refused unless it answers as the Python path does."""
+def export_stage(run: RunFolder, machine: Machine, *, int8: bool = False) -> Parity:
+    """Export to ONNX, refused unless it answers as the Python path does; with `int8` also quantised, if the AUC holds."""
     machine.reporter.stage("export")
     bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
-    known = _exported_before(run, bundle)
+    known = None if int8 else _exported_before(run, bundle)
     if known is not None:
         machine.reporter.say(f"{known} (exported before)")
         return known
     with run.timed("export"):
-        parity = export(
-            bundle, cohort, run.export, workers=machine.workers, progress=machine.reporter.bar("reading images")
+        exported = export(
+            bundle,
+            cohort,
+            run.export,
+            int8=int8,
+            workers=machine.workers,
+            progress=machine.reporter.bar("reading images"),
         )
-    machine.reporter.say(str(parity))
-    return parity
+    machine.reporter.say(str(exported.parity))
+    if exported.small is not None:
+        machine.reporter.say(str(exported.small))
+    return exported.parity
+
+
+def bench_stage(place: Path, machine: Machine) -> Bench:
+    """Measure the variants of a bundle; of a run folder with its own images, and written to export/bench.json."""
+    machine.reporter.stage("bench")
+    run = RunFolder(place) if (place / "cohort.parquet").exists() else None
+    cohort = None if run is None else Cohort.load(run.path)
+    found = bench(bundle_at(place), cohort, workers=machine.workers, progress=machine.reporter.bar("variants"))
+    if run is not None:
+        files.write_json(files.make_folder(run.export) / "bench.json", found.to_dict())
+    return found
 
 
 def report_stage(run: RunFolder, machine: Machine, resamples: int = 2000, prevalences: Sequence[float] = ()) -> Path:

@@ -18,7 +18,7 @@ from hounsfield.evaluate import Evaluation
 from hounsfield.evaluate import evaluate as judge
 from hounsfield.explain import GRADCAM, Explanation
 from hounsfield.explain import explain as explain_cases
-from hounsfield.export import Parity
+from hounsfield.export import Exported
 from hounsfield.export import export as export_bundle
 from hounsfield.pipeline.demo import demo as demonstrate
 from hounsfield.pipeline.doctor import Finding
@@ -164,9 +164,12 @@ def explain(
     return explain_cases(bundle, cohort, wanted, methods, check=check, device=device)
 
 
-def export(bundle: Bundle, cohort: Cohort, out: Place) -> Parity:
-    """Write `out`/model.onnx, refused unless it answers as the Python path does on real images of the cohort."""
-    return export_bundle(bundle, cohort, Path(out))
+def export(bundle: Bundle, cohort: Cohort, out: Place, *, int8: bool = False) -> Exported:
+    """Write `out`/model.onnx, refused unless it answers as the Python path does on real images of the cohort.
+
+    `int8` also makes a quantised graph, which is kept only if the AUC holds.
+    """
+    return export_bundle(bundle, cohort, Path(out), int8=int8)
 
 
 def report(run: Place, *, resamples: int = 2000) -> Path:

@@ -44,6 +44,10 @@ class Judged(NamedTuple):
     embeddings: np.ndarray | None
 
 
+# Images that go through a graph at once: their first feature maps stay in the cache of the processor. Of 32 an image took
+# four times as long (EfficientNet-Lite0 at 224 pixels).
+PIECE = 4
+
 # Takes cases as the network is given them: (slices, network channels, H, W) float32 each.
 Judge = Callable[[Sequence[np.ndarray]], Judged]
 
@@ -81,11 +85,13 @@ def by_graph(path: Path, threads: int = 0) -> Judge:
         lengths = np.array([len(case) for case in cases])
         found: list[dict[str, np.ndarray]] = [{} for _ in cases]
         for length in np.unique(lengths):
-            places = np.flatnonzero(lengths == length).tolist()
-            values = runtime.run(None, {NETWORK_INPUT: np.stack([cases[place] for place in places])})
-            for name, rows in zip(names, values, strict=True):
-                for place, row in zip(places, rows, strict=True):
-                    found[place][name] = row
+            alike = np.flatnonzero(lengths == length).tolist()
+            step = max(1, PIECE // int(length))
+            for places in (alike[start : start + step] for start in range(0, len(alike), step)):
+                values = runtime.run(None, {NETWORK_INPUT: np.stack([cases[place] for place in places])})
+                for name, rows in zip(names, values, strict=True):
+                    for place, row in zip(places, rows, strict=True):
+                        found[place][name] = row
         return Judged(
             np.stack([one[NETWORK_LOGITS][None] for one in found]).astype(np.float64),
             [one[SLICE_WEIGHTS] for one in found] if SLICE_WEIGHTS in names else [],

@@ -16,7 +16,7 @@ from hounsfield.errors import UsageError
 from hounsfield.measure import probabilities, sets
 from hounsfield.predict.engine import score
 from hounsfield.predict.journal import Journal
-from hounsfield.predict.judge import judge_of
+from hounsfield.predict.judge import Judge, judge_of
 from hounsfield.predict.suit import checks, with_looks
 from hounsfield.prepare import CaseFiles, Preparation, case_files, preparation_from
 
@@ -33,7 +33,7 @@ def predict(
     *,
     name: str | None = None,
     device: str = "auto",
-    runtime: str = "auto",
+    runtime: str | Judge = "auto",
     workers: int | None = None,
     progress: Callable[[int, int], None] | None = None,
     say: Callable[[str], None] | None = None,
@@ -45,7 +45,7 @@ def predict(
     ----------
     runtime:
         `torch`, `onnx` or `int8` (the graphs that `export` attached), or `auto`: `onnx` where the device is a CPU and the
-        graph was proved to answer as torch does, else `torch`. `say` hears which.
+        graph was proved to answer as torch does, else `torch`; or a judge of one's own. `say` hears which.
     journal:
         A file in which every answer is noted at once; if it is there from an interrupted prediction of the same cohort
         by the same bundle and runtime, that goes on. It is removed in the end.
@@ -67,7 +67,7 @@ def predict(
             f"the cohort has no usable cases in its {part} part", fix=f"Parts: {', '.join(cohort.parts) or 'none'}."
         )
     _knows(bundle, cohort)
-    judge, chosen = judge_of(bundle, device, runtime)
+    judge, chosen = judge_of(bundle, device, runtime) if isinstance(runtime, str) else (runtime, "a given judge")
     belongs = {"bundle": bundle.core_digest, "runtime": chosen, "cohort": cohort.digest}
     notes = None if journal is None else Journal(journal, belongs)
     if say is not None:

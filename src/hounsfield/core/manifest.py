@@ -51,8 +51,8 @@ class Manifest(BaseModel):
     schema_version: Literal[2]
     written_by: str = Field(min_length=1, max_length=100)
     core_digest: Sha256
-    core: dict[Name, Sha256]
-    attachments: dict[Name, Sha256]
+    core: dict[Name, Sha256] = Field(json_schema_extra={"additionalProperties": False})
+    attachments: dict[Name, Sha256] = Field(json_schema_extra={"additionalProperties": False})
     digest: Sha256
 
     @classmethod

@@ -36,7 +36,7 @@ def summary(place: Path) -> list[str]:
 
 
 def plan_rows(place: Path) -> list[tuple[str, ...]]:
-    """Return (decision, value, reason) of a run folder's plan, or of a bundle's."""
+    """Return (decision, value, reason) of a run folder's plan, or of a bundle's, packed or not."""
     file = place if place.suffix == ".yaml" else place / "plan.yaml"
     plan = Bundle.load(place).plan if place.suffix == ENDING else Plan.load(file)
     content = plan.model_dump(mode="json")

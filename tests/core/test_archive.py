@@ -44,6 +44,15 @@ def entries(path: Path) -> Entries:
         return {entry.filename: (entry, found.read(entry)) for entry in found.infolist()}
 
 
+def extents(path: Path) -> dict[str, range]:
+    """Where the bytes of each member lie."""
+    whole, found = path.read_bytes(), {}
+    for name, (entry, content) in entries(path).items():
+        start = whole.index(content, entry.header_offset)
+        found[name] = range(start, start + len(content))
+    return found
+
+
 def write(path: Path, changed: Entries | list[tuple[zipfile.ZipInfo, bytes]], kind: int = zipfile.ZIP_STORED) -> Path:
     with zipfile.ZipFile(path, "w", kind) as made:
         for entry, content in changed.values() if isinstance(changed, dict) else changed:
@@ -160,26 +169,38 @@ def test_the_temporary_folder_goes_with_the_process(packed: Path, temporary: Pat
 @settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(share=st.floats(0, 1, exclude_max=True), mask=st.integers(1, 255))
 def test_one_byte_of_the_file(bundle: Bundle, packed: Path, temporary: Path, share: float, mask: int) -> None:
-    """It is found; or it is one that says nothing, such as a date, and the bundle is the same."""
+    """It is found; one of a member is found in that member."""
     good = packed.read_bytes()
+    place = int(share * len(good))
     content = bytearray(good)
-    content[int(share * len(good))] ^= mask
+    content[place] ^= mask
     changed = packed.with_name("changed.hounsfield")
     changed.write_bytes(content)
-    _same_or_refused(changed, bundle, temporary)
+    error = refused(changed, ".", temporary)
+    for name, inside in extents(packed).items():
+        assert place not in inside or error.where == str(changed / name)
 
 
-@settings(max_examples=250, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
-@given(place=st.integers(0, 1100), mask=st.integers(1, 255))
-def test_one_byte_of_its_table_of_contents(
-    bundle: Bundle, packed: Path, temporary: Path, place: int, mask: int
-) -> None:
-    """The end of the file, where names, sizes and places stand."""
-    content = bytearray(packed.read_bytes())
-    content[-1 - place % 600] ^= mask
+def test_each_byte_that_is_of_no_member(packed: Path, temporary: Path) -> None:
+    """Names, sizes, dates, places, rights: what stands around the members."""
+    good = packed.read_bytes()
+    inside = {place for extent in extents(packed).values() for place in extent}
+    around = [place for place in range(len(good)) if place not in inside]
+    assert len(around) == 22 + sum(30 + 46 + 2 * len(name) for name in extents(packed)), "all of its heads and its end"
     changed = packed.with_name("changed.hounsfield")
-    changed.write_bytes(content)
-    _same_or_refused(changed, bundle, temporary)
+    for number, place in enumerate(around):
+        content = bytearray(good)
+        content[place] ^= (1, 0x20, 0x80, 0xFF)[number % 4]
+        changed.write_bytes(content)
+        with pytest.raises(BundleError), archive.unpacked(changed):  # what the members say has no part in it
+            pass
+    assert list(temporary.iterdir()) == []
+
+
+@pytest.mark.parametrize(("before", "after"), [(b"#!/bin/sh\n", b""), (b"", b"more"), (b"\0", b"\0" * 70_000)])
+def test_something_beside_the_members(packed: Path, temporary: Path, before: bytes, after: bytes) -> None:
+    packed.write_bytes(before + packed.read_bytes() + after)
+    refused(packed, r"changed after it was packed|damaged, or no packed bundle", temporary)
 
 
 @settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
@@ -189,17 +210,6 @@ def test_a_file_that_was_cut(packed: Path, temporary: Path, share: float) -> Non
     cut = packed.with_name("cut.hounsfield")
     cut.write_bytes(content[: int(share * len(content))])
     refused(cut, "damaged, or no packed bundle", temporary)
-
-
-def _same_or_refused(path: Path, bundle: Bundle, temporary: Path) -> None:
-    try:
-        again = Bundle.load(path)
-    except BundleError:
-        refused(path, ".", temporary)
-        return
-    for name in (*CORE, "parity.json", MANIFEST):
-        assert (again.folder / name).read_bytes() == (bundle.folder / name).read_bytes()
-    shutil.rmtree(again.folder)
 
 
 @pytest.mark.parametrize("name", [*CORE, "parity.json"])
@@ -221,11 +231,18 @@ def test_a_missing_member_is_named(packed: Path, temporary: Path, name: str) -> 
     assert name in str(error)
 
 
-def test_a_zip_that_another_tool_made_of_a_bundle(bundle: Bundle, packed: Path) -> None:
-    """Deflated, with other dates and in another order: it holds the same."""
+@pytest.mark.parametrize(
+    ("kind", "words"), [(zipfile.ZIP_DEFLATED, "is compressed"), (zipfile.ZIP_STORED, "another tool packed it")]
+)
+def test_a_zip_that_another_tool_made_of_a_bundle(
+    bundle: Bundle, packed: Path, temporary: Path, tmp_path: Path, kind: int, words: str
+) -> None:
+    """It may hold more than one sees; its folder is loaded as any."""
     found = [(zipfile.ZipInfo(name), content) for name, (_, content) in entries(packed).items()]
-    again = Bundle.load(write(packed, found[::-1], zipfile.ZIP_DEFLATED))
-    assert again.core_digest == bundle.core_digest
+    assert "unzip it" in str(refused(write(packed, found[::-1], kind), words, temporary))
+    with zipfile.ZipFile(packed) as other:
+        other.extractall(tmp_path / "unzipped")
+    assert Bundle.load(tmp_path / "unzipped").core_digest == bundle.core_digest
 
 
 def linked(entry: zipfile.ZipInfo) -> None:
@@ -291,15 +308,15 @@ def test_a_bomb(packed: Path, temporary: Path, name: str) -> None:
     found[name] = (found[name][0], bytes(30_000_000))
     write(packed, found, zipfile.ZIP_DEFLATED)
     assert packed.stat().st_size < 100_000
-    refused(packed, r"far more than a bundle does|manifest is larger", temporary)
+    refused(packed, "is compressed", temporary)
 
 
 def test_entries_that_share_their_bytes(packed: Path, temporary: Path) -> None:
     """Overlapping entries unpack to more than there is (Fifield, WOOT 2019): their sizes count each time."""
     found = list(entries(packed).values())
-    kernel = ("a.md", bytes(2_000_000))
+    kernel = ("a.md", bytes(20_000))
     names = [f"{number}.md" for number in range(40)]
-    write(packed, [*found, (zipfile.ZipInfo(kernel[0]), kernel[1])], zipfile.ZIP_DEFLATED)
+    write(packed, [*found, (zipfile.ZipInfo(kernel[0]), kernel[1])])
     with zipfile.ZipFile(packed, "a") as made:
         entry = made.getinfo(kernel[0])
         for name in names:
@@ -308,7 +325,7 @@ def test_entries_that_share_their_bytes(packed: Path, temporary: Path) -> None:
                 setattr(copy, field, getattr(entry, field))
             made.filelist.append(copy)
             made._didModify = True  # type: ignore[attr-defined]
-    refused(packed, "far more than a bundle does", temporary)
+    refused(packed, "members are said to have", temporary)
 
 
 def test_more_than_the_disk_holds(packed: Path, temporary: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -318,21 +335,15 @@ def test_more_than_the_disk_holds(packed: Path, temporary: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("change", [-5, 7, 2**31])
-@pytest.mark.parametrize("kind", [zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED])
-def test_a_size_that_lies(bundle: Bundle, packed: Path, temporary: Path, change: int, kind: int) -> None:
-    """What the table of contents says of a member's size, before and after it is packed."""
-    write(packed, entries(packed), kind)
-    content = packed.read_bytes()
-    start = content.rindex(b"PK\x01\x02", 0, content.rindex(b"plan.yaml"))
-    for place in (start + 20, start + 24):
-        (size,) = struct.unpack_from("<I", content, place)
-        altered = bytearray(content)
-        struct.pack_into("<I", altered, place, (size + change) % 2**32)
-        packed.write_bytes(altered)
-        if place == start + 24:
-            refused(packed, ".", temporary)
-        else:  # bytes that nothing needs may be said to belong to a member
-            _same_or_refused(packed, bundle, temporary)
+@pytest.mark.parametrize("field", [20, 24])
+def test_a_size_that_lies(packed: Path, temporary: Path, change: int, field: int) -> None:
+    """What the table of contents says of a member's size, as it is packed and as it was."""
+    content = bytearray(packed.read_bytes())
+    place = content.rindex(b"PK\x01\x02", 0, content.rindex(b"plan.yaml")) + field
+    (size,) = struct.unpack_from("<I", content, place)
+    struct.pack_into("<I", content, place, (size + change) % 2**32)
+    packed.write_bytes(content)
+    refused(packed, ".", temporary)
 
 
 def test_the_copy_stops_where_the_size_is_reached(
@@ -356,8 +367,8 @@ def test_the_copy_stops_where_the_size_is_reached(
     assert len(written) == 1
 
 
-@pytest.mark.parametrize(("field", "words"), [("flag_bits", "encrypted"), ("compress_type", "unusual")])
-def test_encrypted_or_compressed_in_an_unusual_way(packed: Path, temporary: Path, field: str, words: str) -> None:
+@pytest.mark.parametrize(("field", "words"), [("flag_bits", "encrypted"), ("compress_type", "compressed")])
+def test_encrypted_or_compressed(packed: Path, temporary: Path, field: str, words: str) -> None:
     content = bytearray(packed.read_bytes())
     start = content.rindex(b"PK\x01\x02", 0, content.rindex(b"plan.yaml"))
     content[start + {"flag_bits": 8, "compress_type": 10}[field]] = {"flag_bits": 1, "compress_type": 14}[field]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import pickle
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -269,6 +270,25 @@ def test_members_that_are_no_such_text(bundle: Bundle, name: str, content: bytes
     with pytest.raises(BundleError) as caught:
         Bundle.load(bundle.folder)
     assert caught.value.where == str(bundle.folder / name)
+
+
+def test_text_that_grows_when_it_is_read(bundle: Bundle) -> None:
+    names = [f"a{number}" for number in range(30)]
+    laughs = "a0: &a0 [no, yes]\n" + "".join(
+        f"{name}: &{name} [*{before}, *{before}]\n" for before, name in pairwise(names)
+    )
+    whole = (bundle.folder / "plan.yaml").read_text()
+    for content in (laughs, laughs + "labels: {value: *a29}\n", whole + "# more\n" * 200_000):
+        reseal(bundle, "plan.yaml", content.encode())
+        with pytest.raises(BundleError) as caught:
+            Bundle.load(bundle.folder)
+        assert caught.value.where == str(bundle.folder / "plan.yaml")
+
+
+def test_what_is_not_there_is_not_attached(bundle: Bundle, tmp_path: Path) -> None:
+    for place in (tmp_path / "none.md", tmp_path):
+        with pytest.raises(BundleError, match="no such file"):
+            bundle.attach("card.md", place)
 
 
 def test_what_contradicts_itself_is_not_sealed(bundle: Bundle, tmp_path: Path) -> None:

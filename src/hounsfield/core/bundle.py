@@ -124,10 +124,12 @@ class Bundle:
         Raises
         ------
         BundleError
-            If the name is that of a member of the core, or is of no kind that a bundle may hold; or the file is a pickle.
+            If the name is that of a member of the core, or is of no kind that a bundle may hold; or the file is a pickle, or not there.
         """
         if name in (*CORE, MANIFEST):
             raise BundleError(f"{name!r} cannot be the name of an attachment", where=self.folder)
+        if not source.is_file():
+            raise BundleError("there is no such file to attach", where=source)
         refuse_programs(source)
         manifest = Manifest.load(self.folder).attached(name, digest_file(source))
         target = self.folder / name

@@ -27,7 +27,8 @@ AGAIN = "Take the bundle again from where it was made."
 
 Sha256 = Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
 # A plain file name on every system: no folder, no drive, no hidden file.
-Name = Annotated[str, Field(pattern="^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$")]
+NAME = "[A-Za-z0-9][A-Za-z0-9._-]{0,99}"
+Name = Annotated[str, Field(pattern=f"^{NAME}$")]
 
 
 class Manifest(BaseModel):

@@ -7,11 +7,14 @@ from pathlib import Path
 from safetensors import SafetensorError, safe_open
 
 from hounsfield.core.digest import digest_file
-from hounsfield.core.manifest import AGAIN, WEIGHTS, Manifest
+from hounsfield.core.manifest import AGAIN, CORE, PLAN, WEIGHTS, Manifest
 from hounsfield.errors import BundleError
 
 # How files begin that may hold a pickle, whatever they are called: protocols 2 to 5; torch and npz are zips; npy; HDF5.
 _PROGRAMS = (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05", b"PK\x03\x04", b"PK\x05\x06", b"\x93NUMPY", b"\x89HDF")
+
+# What is read as text at once. Plans have some kB, reference statistics a few MB; a YAML file of 1 MB takes seconds.
+_MOST = {**{name: 2**26 for name in CORE if name != WEIGHTS}, PLAN: 2**20}
 
 
 def verify(folder: Path, manifest: Manifest) -> None:
@@ -20,7 +23,7 @@ def verify(folder: Path, manifest: Manifest) -> None:
     Raises
     ------
     BundleError
-        If a member is missing, a link or changed; or a pickle, or weights that are no safetensors file. The member is named.
+        If a member is missing, a link, changed or far too large; or a pickle, or weights that are no safetensors file. The member is named.
     """
     for name, wanted in manifest.members.items():
         path = folder / name
@@ -30,6 +33,8 @@ def verify(folder: Path, manifest: Manifest) -> None:
             raise BundleError("a member of the bundle is missing", where=path, fix=AGAIN)
         if digest_file(path) != wanted:
             raise BundleError("a member of the bundle was changed after it was sealed", where=path, fix=AGAIN)
+        if name in _MOST and path.stat().st_size > _MOST[name]:
+            raise BundleError(f"a member of the bundle is larger than {_MOST[name]} bytes", where=path, fix=AGAIN)
         refuse_programs(path)
     try:
         with safe_open(folder / WEIGHTS, framework="np"):  # reads the header alone, and holds it against the size

@@ -67,7 +67,7 @@ def unpacked(path: Path) -> Iterator[Path]:
         If it is no zip or a damaged one; a member's name is more than a plain one, comes twice or is not in the manifest; a
         member is missing, a link, encrypted, compressed, or larger than it can be; or there is anything beside the members.
     """
-    folder = Path(tempfile.mkdtemp(prefix="hounsfield-"))
+    folder = Path(tempfile.mkdtemp(prefix="hounsfield-bundle-"))
     try:
         try:
             with zipfile.ZipFile(path) as archive:

@@ -74,7 +74,7 @@ def prepare(folder: Path, backbone: str, members: int) -> Path:
     import torch
 
     import hounsfield
-    from hounsfield.core.bundle import Bundle, Calibration
+    from hounsfield.core import Bundle, Calibration
     from hounsfield.models import build, renew
     from hounsfield.prepare import recipe_of
     from train import random_weights

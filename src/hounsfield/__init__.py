@@ -25,6 +25,7 @@ if TYPE_CHECKING:
         evaluate,
         explain,
         export,
+        pack,
         plan,
         predict,
         read,
@@ -40,13 +41,13 @@ __version__ = "0.1.0"
 
 _TYPES = ("Bundle", "Cohort", "Image", "Plan", "Predictions", "Recipe")
 _VERBS = (
-    "audit", "demo", "doctor", "evaluate", "explain", "export", "plan", "predict", "read", "read_series", "report", "run", "scan",
-    "show", "train",
+    "audit", "demo", "doctor", "evaluate", "explain", "export", "pack", "plan", "predict", "read", "read_series", "report", "run",
+    "scan", "show", "train",
 )  # fmt: skip
 
 __all__ = [
     "Bundle", "Cohort", "HounsfieldError", "Image", "Plan", "Predictions", "Recipe", "__version__", "audit", "demo",
-    "doctor", "evaluate", "explain", "export", "plan", "predict", "read", "read_series", "report", "run", "scan", "show", "train",
+    "doctor", "evaluate", "explain", "export", "pack", "plan", "predict", "read", "read_series", "report", "run", "scan", "show", "train",
 ]  # fmt: skip
 
 sys.modules[__name__].__class__ = with_verbs(_VERBS, "hounsfield.pipeline.verbs")

@@ -59,7 +59,7 @@ class WeightsError(HounsfieldError):
 
 
 class BundleError(HounsfieldError):
-    """A bundle is incomplete, changed since it was sealed, or of an unknown version."""
+    """A bundle is incomplete, changed since it was sealed, of an unknown version, or not safe to open."""
 
 
 class PredictionsError(HounsfieldError):

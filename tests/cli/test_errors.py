@@ -13,7 +13,7 @@ from PIL import Image as Picture
 
 from hounsfield.cli import main
 from hounsfield.core import Bundle, Calibration, Plan
-from hounsfield.core.bundle import CORE
+from hounsfield.core.manifest import CORE
 from hounsfield.models import build
 from hounsfield.plan import fingerprint, plan_from
 from hounsfield.prepare import recipe_of

@@ -6,8 +6,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import polars as pl
 import pytest
+from safetensors.numpy import save_file
 
 from hounsfield.core import Bundle, Calibration, Cohort, Plan
 from hounsfield.core.cohort import CROSSWALK, QUARANTINE, SCHEMA, About
@@ -69,9 +71,9 @@ def cohort() -> Callable[..., Cohort]:
 
 @pytest.fixture
 def bundle(tmp_path: Path, plan: Plan) -> Bundle:
-    """A sealed bundle, with one attachment; its weights are no weights, which `core` never opens."""
+    """A sealed bundle, with one attachment; its weights fit no network, which `core` never asks."""
     weights = tmp_path / "any.safetensors"
-    weights.write_bytes(bytes(range(256)))
+    save_file({"any": np.arange(64, dtype=np.float32)}, weights)
     calibration = Calibration(temperature=1.3, offsets=[0.2], threshold=0.41, fitted_on="calibration", cases=12)
     sealed = Bundle.seal(
         tmp_path / "bundle", plan=plan, recipe=recipe_of(plan), calibration=calibration,

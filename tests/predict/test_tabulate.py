@@ -11,7 +11,7 @@ import polars as pl
 import pytest
 
 from hounsfield.core import Calibration, Plan, Predictions
-from hounsfield.core.bundle import OperatingPoint
+from hounsfield.core.calibration import OperatingPoint
 from hounsfield.core.cohort import SCHEMA
 from hounsfield.predict import tabulate
 

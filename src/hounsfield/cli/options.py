@@ -15,6 +15,9 @@ if TYPE_CHECKING:
     from hounsfield.pipeline.stages import PlanOptions, ScanOptions
 
 Run = Annotated[Path, typer.Argument(help="The run folder.", metavar="RUN")]
+Model = Annotated[
+    Path, typer.Argument(help="A run folder, or a bundle: a folder, or one .hounsfield file.", metavar="RUN|BUNDLE")
+]
 Images = Annotated[
     Path,
     typer.Argument(

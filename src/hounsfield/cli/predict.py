@@ -10,7 +10,6 @@ import typer
 from hounsfield.cli import options as opt
 from hounsfield.cli.app import app, console
 
-Model = Annotated[Path, typer.Argument(help="A run folder, or a bundle.", metavar="RUN|BUNDLE")]
 Others = Annotated[Path | None, typer.Argument(help="Folder of other images to predict.", metavar="[IMAGES]")]
 Part = Annotated[str, typer.Option("--part", help="Part of the run's own cohort.")]
 To = Annotated[Path | None, typer.Option("--out", help="Table to write for other images (.parquet or .csv).")]
@@ -18,7 +17,7 @@ To = Annotated[Path | None, typer.Option("--out", help="Table to write for other
 
 @app.command(epilog="Example: `hounsfield predict runs/first/bundle other-images --out predictions.csv`")
 def predict(
-    model: Model,
+    model: opt.Model,
     images: Others = None,
     part: Part = "test",
     out: To = None,

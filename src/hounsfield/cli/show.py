@@ -11,7 +11,10 @@ from rich.table import Table
 from hounsfield.cli.app import app, console
 
 What = Annotated[
-    Path, typer.Argument(help="A run folder, a bundle, a table of predictions, or an image.", metavar="WHAT")
+    Path,
+    typer.Argument(
+        help="A run folder, a bundle (a folder or a packed file), a table of predictions, or an image.", metavar="WHAT"
+    ),
 ]
 
 

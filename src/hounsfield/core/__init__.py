@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 from hounsfield.lazy import lazily
 
 if TYPE_CHECKING:
-    from hounsfield.core.bundle import Bundle, Calibration
+    from hounsfield.core.bundle import Bundle
+    from hounsfield.core.calibration import Calibration
     from hounsfield.core.cohort import Cohort
     from hounsfield.core.image import Facts, Image, Region, VOITable, VOIWindow
     from hounsfield.core.plan import Plan
@@ -21,7 +22,7 @@ __getattr__ = lazily(
     __name__,
     {
         "Bundle": "hounsfield.core.bundle",
-        "Calibration": "hounsfield.core.bundle",
+        "Calibration": "hounsfield.core.calibration",
         "Cohort": "hounsfield.core.cohort",
         "Facts": "hounsfield.core.image",
         "Image": "hounsfield.core.image",

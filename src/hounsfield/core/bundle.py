@@ -1,119 +1,22 @@
-"""Bundle: a folder with everything that inference needs, sealed; it loads without executing anything."""
+"""Bundle: everything that inference needs, sealed, as a folder or as one file; it loads without executing anything."""
 
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
-from itertools import pairwise
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
-
-from hounsfield.core import files
-from hounsfield.core.digest import digest, digest_file
-from hounsfield.core.plan import CalibrationMethod, Plan
+from hounsfield.core import archive, files
+from hounsfield.core.calibration import Calibration
+from hounsfield.core.content import Content, Reference, checked_member
+from hounsfield.core.digest import digest_file
+from hounsfield.core.manifest import CALIBRATION, CORE, LABELS, MANIFEST, PLAN, RECIPE, REFERENCE, WEIGHTS, Manifest
+from hounsfield.core.plan import Plan
 from hounsfield.core.recipe import Recipe
+from hounsfield.core.verify import refuse_programs, verify
 from hounsfield.errors import BundleError
-
-SCHEMA_VERSION = 1
-WEIGHTS, PLAN, RECIPE, LABELS = "weights.safetensors", "plan.yaml", "recipe.json", "labels.json"
-CALIBRATION, REFERENCE = "calibration.json", "reference.json"
-CORE = (WEIGHTS, PLAN, RECIPE, LABELS, CALIBRATION, REFERENCE)
-
-
-class OperatingPoint(BaseModel):
-    """A rule for the decision of a binary task, and the threshold that it gave on the calibration cases."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    rule: str
-    threshold: float
-
-
-class CalibrationCurve(BaseModel):
-    """A piecewise linear curve, constant beyond its outermost knots; `at` rises, `to` never falls."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    at: list[float] = Field(min_length=1)
-    to: list[float] = Field(min_length=1)
-
-    @model_validator(mode="after")
-    def _rises(self) -> CalibrationCurve:
-        if len(self.at) != len(self.to):
-            raise ValueError("a curve has as many values as knots")
-        if any(after <= before for before, after in pairwise(self.at)):
-            raise ValueError("the knots of a curve must rise")
-        if any(after < before for before, after in pairwise(self.to)):
-            raise ValueError("a curve must not fall")
-        return self
-
-
-class Calibration(BaseModel):
-    """From logits to probabilities, and from probabilities to a decision.
-
-    probability = link(curve(logit / temperature + offset)), link the sigmoid (a binary task; each of several labels per case) or
-    the softmax. The offsets undo the class weights of the loss, or are fitted too; all are fitted on the part that `fitted_on` names.
-
-    Attributes
-    ----------
-    method:
-        temperature (Guo 2017), platt (temperature and offsets fitted together) or isotonic (a temperature, then curves).
-    offsets:
-        One per output.
-    curves:
-        One per output, of the log odds; of exclusive classes, of the log of the softmax. None: no curve.
-    temperature, temperatures:
-        The common one; with several labels per case there may be one per output, which then take its place.
-    threshold, thresholds:
-        The one of a binary task; with several labels per case one per output.
-    points:
-        Of a binary task: other rules and their thresholds, fixed on the same cases, so that a reader may compare them on test
-        without choosing there. The one that `operating_point` names is among them.
-    floors, absent_floors, coverage:
-        Label → the probability from which it belongs into the set of labels that cannot be ruled out, which holds the true one
-        in this share of cases (split-conformal, each label by its own cases). With several labels per case it is that of a
-        label's presence, and `absent_floors` are those of its absence.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-    method: CalibrationMethod = "temperature"
-    temperature: float = Field(gt=0)
-    temperatures: list[Annotated[float, Field(gt=0)]] | None = None
-    offsets: list[float]
-    curves: list[CalibrationCurve] | None = None
-    threshold: float | None = None
-    thresholds: list[float] | None = None
-    operating_point: str = ""
-    points: list[OperatingPoint] = []
-    floors: dict[str, float] = {}
-    absent_floors: dict[str, float] = {}
-    coverage: float = 0.9
-    fitted_on: str
-    cases: int
-    note: str = ""
-
-    @model_validator(mode="after")
-    def _one_per_output(self) -> Calibration:
-        for name, values in (
-            ("temperatures", self.temperatures),
-            ("thresholds", self.thresholds),
-            ("curves", self.curves),
-        ):
-            if values is not None and len(values) != len(self.offsets):
-                raise ValueError(f"{name} must be as many as offsets: one per output")
-        if self.threshold is not None and self.thresholds is not None:
-            raise ValueError("there is one threshold, or one per output, and not both")
-        return self
-
-    @property
-    def divisors(self) -> float | list[float]:
-        """What logits are divided by: one number for all outputs, or one per output."""
-        return self.temperature if self.temperatures is None else self.temperatures
-
-    @property
-    def knots(self) -> list[tuple[list[float], list[float]]] | None:
-        """The curves as `measure.probabilities` takes them."""
-        return None if self.curves is None else [(curve.at, curve.to) for curve in self.curves]
 
 
 @dataclass(frozen=True)
@@ -122,6 +25,13 @@ class Bundle:
 
     The *core digest* covers weights, plan, recipe, labels, calibration and reference, and is what Predictions quote.
     Attachments (ONNX, parity) have their own digests in the manifest and never change it.
+
+    Attributes
+    ----------
+    folder:
+        Where its members are; of a bundle that was loaded from one file a temporary folder, gone when the process ends.
+    reference:
+        What the training cases were like, as `core.content.Reference` checks it.
     """
 
     folder: Path
@@ -145,87 +55,104 @@ class Bundle:
     def seal(
         folder: Path, *, plan: Plan, recipe: Recipe, calibration: Calibration, reference: dict[str, Any], weights: Path
     ) -> Bundle:
-        """Write a bundle into `folder`, replacing an older one in one step, and read it back verified."""
-        partial = folder.with_name(f".{folder.name}.part")
-        shutil.rmtree(partial, ignore_errors=True)
-        files.make_folder(partial)
-        shutil.copyfile(weights, partial / WEIGHTS)
-        plan.portable().save(partial / PLAN)
-        recipe.save(partial / RECIPE)
-        files.write_json(partial / LABELS, {"labels": plan.labels.value, "positive": plan.positive.value})
-        files.write_json(partial / CALIBRATION, calibration.model_dump(mode="json"))
-        files.write_json(partial / REFERENCE, reference)
-        members = {name: digest_file(partial / name) for name in CORE}
-        manifest = {
-            "schema_version": SCHEMA_VERSION,
-            "core_digest": digest(members),
-            "core": members,
-            "attachments": {},
-        }
-        files.write_json(partial / "manifest.json", manifest)
-        shutil.rmtree(folder, ignore_errors=True)
-        partial.rename(folder)
-        return Bundle.load(folder)
-
-    @classmethod
-    def load(cls, folder: Path) -> Bundle:
-        """Read a bundle and verify the digest of every member.
+        """Write a bundle into `folder`, replacing an older one in one step once the new one is verified.
 
         Raises
         ------
         BundleError
-            If it is no bundle, of an unknown version, or a member is missing or was changed; the member is named.
+            If its members contradict each other, or the weights are no safetensors file.
         """
-        if not (folder / "manifest.json").is_file():
-            raise BundleError("there is no bundle here", where=folder, fix="Make one with: hounsfield train RUN")
-        manifest = files.read_json(folder / "manifest.json", BundleError)
-        _verify(folder, manifest)
-        labels = files.read_json(folder / LABELS, BundleError)
+        partial = folder.with_name(f".{folder.name}.part")
+        shutil.rmtree(partial, ignore_errors=True)
+        files.make_folder(partial)
         try:
-            calibration = Calibration.model_validate(files.read_json(folder / CALIBRATION, BundleError))
-        except ValidationError as error:
-            raise BundleError("the calibration is not valid", where=folder / CALIBRATION) from error
-        return cls(
-            folder,
-            Plan.load(folder / PLAN),
-            Recipe.load(folder / RECIPE),
-            list(labels["labels"]),
-            labels["positive"],
-            calibration,
-            files.read_json(folder / REFERENCE, BundleError),
-            manifest["core_digest"],
-        )
+            shutil.copyfile(weights, partial / WEIGHTS)
+            plan.portable().save(partial / PLAN)
+            recipe.save(partial / RECIPE)
+            files.write_json(partial / LABELS, {"labels": plan.labels.value, "positive": plan.positive.value})
+            files.write_json(partial / CALIBRATION, calibration.model_dump(mode="json"))
+            files.write_json(partial / REFERENCE, checked_member(Reference, reference, partial / REFERENCE).plain)
+            Manifest.of({name: digest_file(partial / name) for name in CORE}, {}).save(partial)
+            sealed = _read(partial)
+            shutil.rmtree(folder, ignore_errors=True)
+            partial.rename(folder)
+        finally:
+            shutil.rmtree(partial, ignore_errors=True)
+        return replace(sealed, folder=folder)
+
+    @classmethod
+    def load(cls, place: Path) -> Bundle:
+        """Read a bundle, a folder or a packed file, and verify the digest of every member.
+
+        Raises
+        ------
+        BundleError
+            If it is no bundle, of an unknown version, or unsafe to unpack; or a member is missing, was changed, is not valid or
+            contradicts another one. The member is named.
+        """
+        if place.is_file():
+            with archive.unpacked(place) as folder:
+                return _read(folder)
+        return _read(place)
+
+    def pack(self, path: Path, *, without: Iterable[str] = ()) -> Path:
+        """Write the bundle as one .hounsfield file; the same bundle gives the same bytes. Returns the path.
+
+        Only members go in: what else lies in the folder stays there.
+
+        Parameters
+        ----------
+        without:
+            Attachments to leave out.
+
+        Raises
+        ------
+        BundleError
+            If a member was changed since the bundle was loaded, or there is no such attachment.
+        OutputError, UsageError
+            If the file cannot be written, or does not end in .hounsfield.
+        """
+        manifest = Manifest.load(self.folder)
+        if manifest.core_digest != self.core_digest:
+            raise BundleError("another bundle was sealed here meanwhile", where=self.folder, fix="Load it again.")
+        verify(self.folder, manifest)
+        return archive.pack(self.folder, manifest.without(without), path)
 
     def attach(self, name: str, source: Path) -> Path:
-        """Copy a file into the bundle as an attachment and note its digest; the core digest stays."""
-        if name in CORE or name == "manifest.json" or name in ("", "..") or Path(name).name != name:
+        """Copy a file into the bundle as an attachment and note its digest; the core digest stays.
+
+        Raises
+        ------
+        BundleError
+            If the name is that of a member of the core, or is of no kind that a bundle may hold; or the file is a pickle, or not there.
+        """
+        if name in (*CORE, MANIFEST):
             raise BundleError(f"{name!r} cannot be the name of an attachment", where=self.folder)
+        if not source.is_file():
+            raise BundleError("there is no such file to attach", where=source)
+        refuse_programs(source)
+        manifest = Manifest.load(self.folder).attached(name, digest_file(source))
         target = self.folder / name
         with files.replacing(target) as partial:
             shutil.copyfile(source, partial)
-        manifest = files.read_json(self.folder / "manifest.json", BundleError)
-        manifest["attachments"][name] = digest_file(target)
-        files.write_json(self.folder / "manifest.json", manifest)
+        manifest.save(self.folder)
         return target
 
     def __str__(self) -> str:
         return f"Bundle {self.plan.backbone.value} → {', '.join(self.labels)} ({self.core_digest[:8]})"
 
 
-def _verify(folder: Path, manifest: Any) -> None:
-    if not isinstance(manifest, dict) or manifest.get("schema_version") != SCHEMA_VERSION:
-        raise BundleError(
-            f"this bundle has a version that this Hounsfield does not know (wanted {SCHEMA_VERSION})", where=folder
-        )
-    core, attachments = manifest.get("core"), manifest.get("attachments")
-    if not isinstance(core, dict) or set(core) != set(CORE) or not isinstance(attachments, dict):
-        raise BundleError("the manifest does not list the members of a bundle", where=folder)
-    if digest(core) != manifest.get("core_digest"):
-        raise BundleError("the manifest was changed after the bundle was sealed", where=folder / "manifest.json")
-    fix = "Take the bundle again from where it was made."
-    for name, wanted in {**core, **attachments}.items():
-        path = folder / name
-        if Path(name).name != name or not path.is_file() or path.is_symlink():
-            raise BundleError("a member of the bundle is missing", where=path, fix=fix)
-        if digest_file(path) != wanted:
-            raise BundleError("a member of the bundle was changed after it was sealed", where=path, fix=fix)
+def _read(folder: Path) -> Bundle:
+    manifest = Manifest.load(folder)
+    verify(folder, manifest)
+    content = Content.load(folder, manifest)
+    return Bundle(
+        folder,
+        content.plan,
+        content.recipe,
+        content.labels.labels,
+        content.labels.positive,
+        content.calibration,
+        content.reference.plain,
+        manifest.core_digest,
+    )

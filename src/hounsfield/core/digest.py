@@ -20,7 +20,7 @@ def digest(value: Any) -> str:
     Mappings are order-free; sequences are not. Numbers compare as JSON writes them, so 1 and 1.0 differ.
     """
     text = json.dumps(_plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def digest_array(array: np.ndarray) -> str:

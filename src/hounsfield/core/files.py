@@ -61,7 +61,7 @@ def make_private(path: Path) -> None:
 
 def write_text(path: Path, text: str) -> None:
     with replacing(path) as partial:
-        partial.write_text(text, encoding="utf-8")
+        partial.write_text(text, encoding="utf-8", newline="\n")  # the same bytes, and digest, on every system
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -79,7 +79,7 @@ def read_json(path: Path, kind: type[HounsfieldError] = UsageError) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
         raise kind("the file is missing", where=path) from error
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, RecursionError) as error:
         raise kind(f"the file cannot be read as JSON: {error}", where=path) from error
 
 
@@ -92,5 +92,5 @@ def read_yaml(path: Path, kind: type[HounsfieldError] = UsageError) -> Any:
     except yaml.MarkedYAMLError as error:
         line = f"line {error.problem_mark.line + 1}: " if error.problem_mark else ""
         raise kind(f"the file cannot be read as YAML: {line}{error.problem}", where=path) from error
-    except (yaml.YAMLError, UnicodeDecodeError, OSError) as error:
+    except (yaml.YAMLError, ValueError, OSError, RecursionError) as error:
         raise kind(f"the file cannot be read as YAML: {type(error).__name__}", where=path) from error

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from hounsfield.audit import Audit
+from hounsfield.core.archive import ENDING
 from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import PRESENT, Cohort
 from hounsfield.core.plan import Plan
@@ -35,8 +36,9 @@ def summary(place: Path) -> list[str]:
 
 
 def plan_rows(place: Path) -> list[tuple[str, ...]]:
-    """Return (decision, value, reason) of a run folder's plan, or of a bundle's."""
-    plan = Plan.load(place if place.suffix == ".yaml" else place / "plan.yaml")
+    """Return (decision, value, reason) of a run folder's plan, or of a bundle's, packed or not."""
+    file = place if place.suffix == ".yaml" else place / "plan.yaml"
+    plan = Bundle.load(place).plan if place.suffix == ENDING else Plan.load(file)
     content = plan.model_dump(mode="json")
     return [(name, str(content[name]["value"]), content[name]["reason"]) for name in plan.decisions]
 

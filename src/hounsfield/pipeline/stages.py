@@ -13,7 +13,7 @@ from hounsfield.cohort import Labelling, Looking, Splitting, Stated, scan, scan_
 from hounsfield.core import files
 from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import Cohort
-from hounsfield.core.digest import digest
+from hounsfield.core.digest import digest, digest_file
 from hounsfield.core.plan import Plan
 from hounsfield.core.predictions import Predictions
 from hounsfield.errors import UsageError
@@ -233,6 +233,8 @@ def train_stage(run: RunFolder, machine: Machine, *, anew: bool = False) -> Bund
 def predict_stage(run: RunFolder, machine: Machine, part: str = "test") -> Predictions:
     """Predict a part of the run's own cohort through its sealed bundle."""
     machine.reporter.stage("predict")
+    if run.path.is_file():
+        raise UsageError("a bundle brings no images with it", where=run.path, fix="Name the folder of images as well.")
     bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
     known = _predicted_before(run.predictions(part), bundle)
     if known is not None:
@@ -447,6 +449,18 @@ def bench_stage(place: Path, machine: Machine) -> Bench:
     if run is not None:
         files.write_json(files.make_folder(run.export) / "bench.json", found.to_dict())
     return found
+
+
+def pack_stage(place: Path, out: Path, machine: Machine, without: Sequence[str] = ()) -> Path:
+    """Write a bundle (or the bundle of a run folder) as one file, and say what it is known by."""
+    machine.reporter.stage("pack")
+    bundle = bundle_at(place)
+    bundle.pack(out, without=without)
+    machine.reporter.say(str(bundle))
+    machine.reporter.say(f"size: {out.stat().st_size / 2**20:.1f} MiB")
+    machine.reporter.say(f"sha256: {digest_file(out)}")
+    machine.reporter.say(f"core digest: {bundle.core_digest}")
+    return out
 
 
 def report_stage(run: RunFolder, machine: Machine, resamples: int = 2000, prevalences: Sequence[float] = ()) -> Path:

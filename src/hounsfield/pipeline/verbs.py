@@ -12,7 +12,9 @@ from hounsfield.cohort import Labelling, Looking, Splitting, Stated, scan_for_pr
 from hounsfield.cohort import scan as scan_files
 from hounsfield.cohort.findings import Blank, Uncertain
 from hounsfield.core import Bundle, Cohort, Image, Plan, Predictions
+from hounsfield.core.archive import ENDING
 from hounsfield.core.cohort import Leaks
+from hounsfield.core.manifest import MANIFEST
 from hounsfield.errors import UsageError
 from hounsfield.evaluate import Evaluation
 from hounsfield.evaluate import evaluate as judge
@@ -172,6 +174,14 @@ def export(bundle: Bundle, cohort: Cohort, out: Place, *, int8: bool = False) ->
     return export_bundle(bundle, cohort, Path(out), int8=int8)
 
 
+def pack(bundle: Bundle, out: Place, *, without: Sequence[str] = ()) -> Path:
+    """Write a bundle as one .hounsfield file, always the same for the same bundle; return its path.
+
+    `Bundle.load` opens it. `without` names attachments to leave out.
+    """
+    return bundle.pack(Path(out), without=without)
+
+
 def report(run: Place, *, resamples: int = 2000) -> Path:
     """Write the report of a run folder and return the page's path."""
     return write_report(Path(run), resamples=resamples)
@@ -247,7 +257,7 @@ def show(place: Place) -> str:
         return str(Predictions.load(path))
     if path.name == "plan.yaml":
         return str(Plan.load(path))
-    if (path / "manifest.json").exists():
+    if path.suffix == ENDING or (path / MANIFEST).exists():
         return str(Bundle.load(path))
     if (path / "cohort.parquet").exists():
         return str(Cohort.load(path, private=False))

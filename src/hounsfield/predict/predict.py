@@ -248,7 +248,7 @@ def _states(kind: str, labels: Sequence[str], states: Iterable[Sequence[int | No
 
 
 def bundle_at(place: Path) -> Bundle:
-    """Load the bundle of a run folder, or the bundle that a folder is.
+    """Load the bundle of a run folder, or the bundle that a folder or a packed file is.
 
     Raises
     ------

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from hounsfield.core import Cohort, Predictions, files
-from hounsfield.core.bundle import CALIBRATION, Calibration
+from hounsfield.core.calibration import Calibration
+from hounsfield.core.manifest import CALIBRATION
 from hounsfield.measure import decimals
 from hounsfield.prepare import describe
 from hounsfield.report.casefacts import Facts, facts_of, labels_said

@@ -11,7 +11,7 @@ from pydantic import ValidationError
 
 from hounsfield.audit import Audit
 from hounsfield.core import Calibration, Cohort, Plan, Predictions, files
-from hounsfield.core.bundle import CALIBRATION
+from hounsfield.core.manifest import CALIBRATION
 from hounsfield.errors import BundleError, UsageError
 
 HISTORY = {

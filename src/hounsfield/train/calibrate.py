@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hounsfield.core.bundle import Calibration, CalibrationCurve, OperatingPoint
+from hounsfield.core.calibration import Calibration, CalibrationCurve, OperatingPoint
 from hounsfield.core.plan import Plan
 from hounsfield.measure import (
     Knots,

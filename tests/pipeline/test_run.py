@@ -17,9 +17,8 @@ from hounsfield.errors import PlanError
 from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.run import run_all
 from hounsfield.pipeline.stages import Machine, PlanOptions, train_stage
-from hounsfield.predict import files_of, load_network, predict, preparation_of
-from hounsfield.predict.engine import member_logits
-from hounsfield.prepare import case_array, conditioned_frames
+from hounsfield.predict import by_torch, files_of, load_network, predict, preparation_of
+from hounsfield.prepare import case_array, conditioned_frames, network_input
 from tests.pipeline.conftest import QUICK, options
 
 
@@ -76,10 +75,12 @@ def test_another_folder_with_the_same_images_gives_the_same_probabilities(finish
 
 def test_a_batch_of_n_equals_n_batches_of_one(finished: RunFolder) -> None:
     bundle, cohort = Bundle.load(finished.bundle), Cohort.load(finished.path)
-    network, preparation = load_network(bundle, "cpu"), preparation_of(bundle)
-    arrays = np.stack([case_array(case, preparation) for case in files_of(cohort, cohort.part("test"))])
-    together = member_logits(network, arrays, preparation, torch.device("cpu"))
-    alone = np.concatenate([member_logits(network, one[None], preparation, torch.device("cpu")) for one in arrays])
+    judge, preparation = by_torch(load_network(bundle, "cpu"), torch.device("cpu")), preparation_of(bundle)
+    arrays = [
+        network_input(case_array(case, preparation), bundle.recipe) for case in files_of(cohort, cohort.part("test"))
+    ]
+    together = judge(arrays).logits
+    alone = np.concatenate([judge([one]).logits for one in arrays])
     assert together.shape == (len(arrays), QUICK["members"], 1)
     assert np.abs(together - alone).max() < 1e-5
     assert np.abs(together[:, 0] - together[:, 1]).max() > 1e-4, "two members are two models"
@@ -90,7 +91,8 @@ def test_the_graph_takes_a_batch_and_answers_as_predict_does(finished: RunFolder
     session = onnxruntime.InferenceSession(str(finished.export / "model.onnx"), providers=["CPUExecutionProvider"])
     cases = files_of(cohort, cohort.part("test"))
     frames = [np.stack(conditioned_frames(case, preparation_of(bundle))) for case in cases]
-    logits, probabilities = session.run(None, {"image": np.stack(frames)[:, :, None].astype(np.float32)})
+    images = np.stack(frames)[:, :, None].astype(np.float32)
+    logits, probabilities = session.run(["logits", "probabilities"], {"image": images})
     stored = Predictions.load(finished.predictions("test"))
     order = [stored.table["case"].to_list().index(case.case) for case in cases]
     assert np.abs(logits - stored.logits[order]).max() < 1e-3
@@ -136,12 +138,11 @@ def test_folds_that_are_repeated_are_judged_by_members_that_never_saw_the_case(
     assert (bundle.plan.members.value, cohort.about.folds, cohort.about.repeats) == (6, 3, 2)
     predictions = Predictions.load(run.predictions("folds"))
     assert predictions.table["fold"].null_count() == predictions.table.height, "no single fold made them"
-    network, preparation = load_network(bundle, "cpu"), preparation_of(bundle)
+    judge, preparation = by_torch(load_network(bundle, "cpu"), torch.device("cpu")), preparation_of(bundle)
     folds = dict(cohort.usable.select("case", "folds").iter_rows())
     logit = dict(predictions.table.select("case", "logit:yes").iter_rows())
     for files in files_of(cohort, cohort.usable[:6]):
-        array = case_array(files, preparation)[None]
-        of_member = member_logits(network, array, preparation, torch.device("cpu"))[0, :, 0]
+        of_member = judge([network_input(case_array(files, preparation), bundle.recipe)]).logits[0, :, 0]
         first, second = folds[files.case]
         assert logit[files.case] == pytest.approx(float(of_member[first] + of_member[3 + second]) / 2, abs=1e-4)
         assert logit[files.case] != pytest.approx(float(of_member.mean()), abs=1e-4), "and not the mean of all"

@@ -84,7 +84,7 @@ def parts_of(bundle: Bundle, network: Network) -> Parts:
         If the network has no ONNX form.
     """
     middle, told = network_model(network, bundle, NETWORK_INPUT, {LOGITS: NETWORK_LOGITS})
-    return Parts(_recipe(bundle), middle, _calibration(bundle), told[1:])
+    return Parts(recipe_model(bundle), middle, calibration_model(bundle), told[1:])
 
 
 def metadata(bundle: Bundle) -> dict[str, str]:
@@ -132,7 +132,8 @@ def answer_shapes(bundle: Bundle, tells: tuple[str, ...]) -> dict[str, Shape]:
     return {name: shapes[name] for name in tells}
 
 
-def _recipe(bundle: Bundle) -> onnx.ModelProto:
+def recipe_model(bundle: Bundle) -> onnx.ModelProto:
+    """Return the first of the `parts_of` a bundle."""
     plan, nodes = bundle.plan, Nodes("recipe/")
     slices, channels = plan.slices.value, input_channels(bundle)
     height, width = bundle.recipe.size
@@ -156,7 +157,8 @@ def _recipe(bundle: Bundle) -> onnx.ModelProto:
     return model_of(nodes, "recipe", inputs, [(NETWORK_INPUT, FLOAT, ["n", given, plan.channels.value, height, width])])
 
 
-def _calibration(bundle: Bundle) -> onnx.ModelProto:
+def calibration_model(bundle: Bundle) -> onnx.ModelProto:
+    """Return the last of the `parts_of` a bundle."""
     nodes = Nodes("calibration/")
     shape: Shape = ["n", len(bundle.outputs)]
     nodes.nodes.append(helper.make_node("Identity", [NETWORK_LOGITS], [LOGITS], name="calibration/logits"))

@@ -11,6 +11,7 @@ import torch
 from pydantic import BaseModel
 
 from hounsfield.core.bundle import Bundle
+from hounsfield.core.digest import digest_file
 from hounsfield.export.graph import IMAGE, PROBABILITIES, SPACING
 from hounsfield.export.network import OPSET, answers_of
 from hounsfield.models import Answers, Network
@@ -33,12 +34,14 @@ Values = tuple[Sequence[np.ndarray], tuple[float, float, float] | None]
 class Parity(BaseModel):
     """The record of a comparison: differences are the largest over all images.
 
-    `answers` are those of what the network tells beside logits, each as a share of its greatest value.
+    `bundle` is a core digest, `graph` the sha256 of the ONNX file. `answers` are the differences of what the network tells
+    beside logits, each as a share of its greatest value.
     """
 
     passed: bool
     reason: str
     bundle: str
+    graph: str = ""
     images: int
     sizes: list[tuple[int, int]]
     logit_difference: float
@@ -88,7 +91,7 @@ def check(bundle: Bundle, network: Network, graph: Path, cases: Sequence[Values]
     decisions = [_decided(bundle, values) for values in (expected, answered)]
     sizes = sorted({(int(frames[0].shape[0]), int(frames[0].shape[1])) for frames, _ in cut})
     record = Parity(
-        passed=False, reason="", bundle=bundle.core_digest, images=len(cut), sizes=sizes,
+        passed=False, reason="", bundle=bundle.core_digest, graph=digest_file(graph), images=len(cut), sizes=sizes,
         logit_difference=float(np.abs(mine - other).max()), probability_difference=float(np.abs(expected - answered).max()),
         decisions_equal=decisions[0] == decisions[1], logit_standard_deviation=float(mine.std(axis=0).max()),
         logit_range=(float(mine.min()), float(mine.max())), answers=apart,

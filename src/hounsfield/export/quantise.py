@@ -21,6 +21,7 @@ from pydantic import BaseModel
 from hounsfield.core import files
 from hounsfield.core.bundle import Bundle
 from hounsfield.core.cohort import Cohort
+from hounsfield.core.digest import digest_file
 from hounsfield.errors import ExportError, HounsfieldError
 from hounsfield.evaluate import compare_models
 from hounsfield.export.graph import Parts
@@ -59,8 +60,8 @@ class SmallNetwork(BaseModel):
     ----------
     passed, reason:
         Whether it may be used, and why not.
-    bundle:
-        The core digest of the bundle that it was made of.
+    bundle, graph:
+        The core digest of the bundle that it was made of, and the sha256 of the ONNX file.
     setting:
         How it was made: the best of those tried.
     deviation:
@@ -74,6 +75,7 @@ class SmallNetwork(BaseModel):
     passed: bool
     reason: str
     bundle: str
+    graph: str
     setting: str
     deviation: float
     part: str
@@ -130,7 +132,8 @@ def quantise(bundle: Bundle, parts: Parts, cohort: Cohort, folder: Path, *, work
     }  # fmt: skip
     reason = _objection(areas)
     judged = SmallNetwork(
-        passed=not reason, reason=reason, bundle=bundle.core_digest, setting=setting, deviation=deviation, part=part,
+        passed=not reason, reason=reason, bundle=bundle.core_digest, graph=digest_file(target), setting=setting,
+        deviation=deviation, part=part,
         cases=compared.cases, areas=areas, megabytes=target.stat().st_size / 1e6,
         whole_megabytes=(folder / GRAPH).stat().st_size / 1e6,
     )  # fmt: skip

@@ -36,7 +36,7 @@ from hounsfield.export import Bench, Parity, bench, export
 from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.reporter import SILENT, Reporter
 from hounsfield.plan import Budget, make_plan
-from hounsfield.predict import bundle_at, predict
+from hounsfield.predict import bundle_at, is_proved, predict
 from hounsfield.report import write_case_page, write_datasheet, write_report
 from hounsfield.train import Listeners, train
 
@@ -504,8 +504,7 @@ def _exported_before(run: RunFolder, bundle: Bundle) -> Parity | None:
     record = run.export / "parity.json"
     if not record.exists() or not (run.export / "model.onnx").exists():
         return None
-    found = Parity.model_validate(files.read_json(record))
-    return found if found.bundle == bundle.core_digest and found.passed else None
+    return Parity.model_validate(files.read_json(record)) if is_proved(bundle) else None
 
 
 def _keep_cohort(run: RunFolder, before: Cohort, after: Cohort, reporter: Reporter) -> None:

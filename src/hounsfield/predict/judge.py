@@ -10,10 +10,12 @@ import numpy as np
 import onnx
 import onnxruntime
 import torch
+from onnx.external_data_helper import uses_external_data
 from onnx.utils import Extractor
 
 from hounsfield.core import files
 from hounsfield.core.bundle import Bundle
+from hounsfield.core.manifest import Manifest
 from hounsfield.errors import BundleError, UsageError
 from hounsfield.models import Network, build, stacked
 from hounsfield.models.answers import EMBEDDING, SLICE_WEIGHTS
@@ -131,12 +133,13 @@ def judge_of(bundle: Bundle, device: str = "auto", runtime: str = "auto") -> tup
 
 
 def is_proved(bundle: Bundle, graph: str = GRAPH, record: str = RECORD) -> bool:
-    """Whether the bundle holds a graph of its own core, whose record says that it passed."""
-    place = bundle.folder / record
-    if not (bundle.folder / graph).is_file() or not place.is_file():
+    """Whether the bundle names a graph of its own core among its members, and a record which says that this very graph passed."""
+    held = Manifest.load(bundle.folder).attachments
+    if graph not in held or record not in held:
         return False
-    known = files.read_json(place, BundleError)
-    return known.get("bundle") == bundle.core_digest and known.get("passed") is True
+    known = files.read_json(bundle.folder / record, BundleError)
+    told = {"bundle": bundle.core_digest, "graph": held[graph], "passed": True}
+    return isinstance(known, dict) and all(known.get(name) == value for name, value in told.items())
 
 
 def load_network(bundle: Bundle, device: str = "auto") -> Network:
@@ -162,7 +165,9 @@ def session(graph: Path | bytes, threads: int = 0) -> onnxruntime.InferenceSessi
 
 
 def _network_of(path: Path) -> bytes:
-    model = onnx.load(path)
+    model = onnx.load(path, load_external_data=False)
+    if any(uses_external_data(one) for one in model.graph.initializer):
+        raise BundleError("the graph keeps weights in another file, which nobody has verified", where=path)
     tells = [value.name for value in model.graph.output if value.name in (EMBEDDING, SLICE_WEIGHTS)]
     part: onnx.ModelProto = Extractor(model).extract_model([NETWORK_INPUT], [NETWORK_LOGITS, *tells])
     return part.SerializeToString()

@@ -8,7 +8,8 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from hounsfield.core.bundle import Bundle, Calibration
+from hounsfield.core.bundle import Bundle
+from hounsfield.core.calibration import Calibration
 from hounsfield.core.cohort import ABSENT, PRESENT, Cohort
 from hounsfield.core.plan import Plan
 from hounsfield.core.predictions import FIXED, Predictions, Task

@@ -131,7 +131,8 @@ def by_torch(
         return {name: values.numpy() for name, values in zip(answers.tells, answers(inputs), strict=True)}
 
 
-def objection(record: Parity) -> str:
+def objection(record: Parity | TritonParity) -> str:
+    """Why a comparison proves no equality; empty where it does."""
     if record.images < ENOUGH:
         return f"only {record.images} images to compare, and {ENOUGH} are wanted"
     if record.logit_difference > LOGIT_LIMIT:

@@ -67,7 +67,7 @@ def predict(
         raise UsageError(
             f"the cohort has no usable cases in its {part} part", fix=f"Parts: {', '.join(cohort.parts) or 'none'}."
         )
-    _knows(bundle, cohort)
+    knows(bundle, cohort)
     judge, chosen = judge_of(bundle, device, runtime) if isinstance(runtime, str) else (runtime, "a given judge")
     belongs = {"bundle": bundle.core_digest, "runtime": chosen, "cohort": cohort.digest}
     notes = None if journal is None else Journal(journal, belongs)
@@ -125,7 +125,7 @@ def with_slice_weights(predictions: Predictions, weights: Mapping[str, np.ndarra
     )
 
 
-def _knows(bundle: Bundle, cohort: Cohort) -> None:
+def knows(bundle: Bundle, cohort: Cohort) -> None:
     """Refuse a cohort whose states are not those of the bundle's labels, in their order: columns would be mixed up."""
     several, about = bundle.plan.task.value == "multilabel", cohort.about
     if several != about.multi_label or (several and about.labels != bundle.labels):

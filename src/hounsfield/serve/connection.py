@@ -65,7 +65,12 @@ class Connection:
         return f"{found['name']} {found['version']}"
 
     def config(self) -> dict[str, Any]:
-        """The configuration of the model, as the server has it."""
+        """The configuration of the model, as the server has it; a ServeError where it is not ready to answer."""
+        if not self._asked(lambda client: client.is_model_ready(self.name)):
+            raise ServeError(
+                f"the server has no model {self.name!r} that is ready", where=self.server,
+                fix="Give the name under which it was exported, or look at what the server says of it.",
+            )  # fmt: skip
         found = self._asked(lambda client: client.get_model_config(self.name, **self._as_json))
         return found.get("config", found)  # gRPC wraps it
 
@@ -109,12 +114,14 @@ class Connection:
         try:
             return question(self._client())
         except InferenceServerException as error:
-            told = error.message() or "it gave no reason"
             if "UNAVAILABLE" in str(error.status()):
                 raise self._silent() from error
-            raise ServeError(
-                f"the server refused: {told.splitlines()[0]}", where=f"{self.server} {self.name}"
-            ) from error
+            if "DEADLINE" in str(error.status()):
+                raise self._late() from error
+            told = (error.message() or "it gave no reason").splitlines()[0].partition(" NOTE:")[0]
+            raise ServeError(f"the server refused: {told}", where=f"{self.server} {self.name}") from error
+        except TimeoutError as error:
+            raise self._late() from error
         except (OSError, EOFError) as error:
             raise self._silent() from error
 
@@ -122,3 +129,9 @@ class Connection:
         return ServeError(
             "no Triton server answers", where=self.server, fix="Start one: see the page on Triton, docs/triton.md."
         )
+
+    def _late(self) -> ServeError:
+        return ServeError(
+            f"there was no answer within {self._seconds:g} seconds", where=self.server,
+            fix="Send fewer requests at a time, or wait longer (seconds).",
+        )  # fmt: skip

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from hounsfield.export.triton import NETWORK
 from hounsfield.models.answers import EMBEDDING, LOGITS, SLICE_WEIGHTS
 from hounsfield.predict import files_of, preparation_of
 from hounsfield.predict.engine import Scored
-from hounsfield.predict.predict import collected
+from hounsfield.predict.predict import collected, knows
 from hounsfield.predict.suit import checks
 from hounsfield.prepare import CaseFiles, Preparation, apply_stored, frames_of_values, graph_values
 from hounsfield.read import each
@@ -36,7 +36,8 @@ Answer = dict[str, np.ndarray]
 
 
 class _Read(NamedTuple):
-    inputs: Inputs
+    frames: Sequence[np.ndarray]
+    spacing: tuple[float, float, float] | None
     stored: np.ndarray
 
 
@@ -69,17 +70,16 @@ class TritonClient:
     ) -> None:
         self.bundle, self._together = bundle, together
         self.connection = Connection(server, name, seconds)
-        config = self.connection.config()
-        served = config.get("parameters", {}).get("core_digest", {}).get("string_value", "")
-        if served != bundle.core_digest:
-            raise ServeError(
-                f"the server serves another bundle ({served[:8] or 'unknown'}, not {bundle.core_digest[:8]})",
-                where=f"{server} {name}",
-                fix="Export this one to its repository with --triton, and let the server load it.",
-            )
+        try:
+            config = self._config()
+        except HounsfieldError:
+            self.connection.close()
+            raise
         self.outputs = [one["name"] for one in config["output"]]
         # 0 for volumes with a spacing, which go one by one.
         self.max_batch = int(config.get("max_batch_size", 0))
+        dims = next([int(side) for side in one["dims"]] for one in config["input"] if one["name"] == IMAGE)
+        self._shape = [-1, *dims] if self.max_batch else dims
         self._pool = ThreadPoolExecutor(together, thread_name_prefix="triton")
 
     def __enter__(self) -> TritonClient:
@@ -110,10 +110,15 @@ class TritonClient:
         -------
         `logits` and `probabilities`, (n, outputs) in the order of `bundle.outputs`, and what else the graph tells.
         """
+        if image.ndim != len(self._shape) or not all(
+            want in (-1, have) for have, want in zip(image.shape, self._shape, strict=True)
+        ):
+            wanted = ", ".join("any" if side < 0 else str(side) for side in self._shape)
+            raise UsageError(f"the image has the shape {image.shape}, and the model takes ({wanted})")
         size = self.max_batch or 1
-        rest = {} if spacing is None else {"spacing": np.asarray(spacing, dtype=np.float64)}
+        rest: Inputs = {} if spacing is None else {"spacing": np.asarray(spacing, dtype=np.float64)}
         values = np.ascontiguousarray(image, dtype=np.float32)
-        parts = [{IMAGE: values[start : start + size], **rest} for start in range(0, len(values), size)]
+        parts: list[Inputs] = [{IMAGE: values[start : start + size], **rest} for start in range(0, len(values), size)]
         if not parts:
             raise UsageError("there is no image in the batch")
         found = list(self.answers(parts))
@@ -150,8 +155,9 @@ class TritonClient:
         table = cohort.part(part)
         if table.height == 0:
             raise UsageError(f"the cohort has no usable cases in its {part} part")
+        knows(bundle, cohort)
         scored, waiting = Scored(), deque[tuple[str, np.ndarray]]()
-        jobs = [(case, bundle) for case in files_of(cohort, table)]
+        jobs = [(case, preparation_of(bundle)) for case in files_of(cohort, table)]
 
         def requests() -> Iterator[Inputs]:
             for done, (index, outcome) in enumerate(each(_read_case, jobs, workers=workers), start=1):
@@ -160,7 +166,7 @@ class TritonClient:
                     scored.refused[case] = outcome.what
                 else:
                     waiting.append((case, outcome.stored))
-                    yield outcome.inputs
+                    yield graph_input(bundle, outcome.frames, outcome.spacing)
                 if progress is not None:
                     progress(done, len(jobs))
 
@@ -178,10 +184,22 @@ class TritonClient:
         """How many images the network has answered since the server started, and in how many runs."""
         return self.connection.counts(f"{self.connection.name}{NETWORK}")
 
+    def _config(self) -> dict[str, Any]:
+        """The configuration of the ensemble, which names the bundle that it was made of."""
+        config = self.connection.config()
+        served = config.get("parameters", {}).get("core_digest", {}).get("string_value", "")
+        if served != self.bundle.core_digest:
+            raise ServeError(
+                f"the server serves another bundle ({served[:8] or 'unknown'}, not {self.bundle.core_digest[:8]})",
+                where=f"{self.connection.server} {self.connection.name}",
+                fix="Export this one to its repository with --triton, and let the server load it.",
+            )
+        return config
 
-def _read_case(job: tuple[CaseFiles, Bundle]) -> _Read:
-    files, bundle = job
-    preparation: Preparation = preparation_of(bundle)
+
+def _read_case(job: tuple[CaseFiles, Preparation]) -> _Read:
+    """What the graph starts from, and what the input check looks at."""
+    files, preparation = job
     frames, spacing = graph_values(files, preparation)
-    stored = [apply_stored(bundle.recipe, frame) for frame in frames_of_values(frames, spacing, preparation)]
-    return _Read(graph_input(bundle, frames, spacing), np.stack(stored))
+    shown = frames_of_values(frames, spacing, preparation)
+    return _Read(frames, spacing, np.stack([apply_stored(preparation.recipe, frame) for frame in shown]))

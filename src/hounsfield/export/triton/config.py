@@ -16,7 +16,7 @@ from hounsfield.export.triton.text import Word
 from hounsfield.predict.judge import NETWORK_INPUT
 
 LABELS = "labels.txt"
-_TYPES = {TensorProto.FLOAT: Word("TYPE_FP32"), TensorProto.DOUBLE: Word("TYPE_FP64")}
+_TYPES: dict[int, Word] = {TensorProto.FLOAT: Word("TYPE_FP32"), TensorProto.DOUBLE: Word("TYPE_FP64")}
 # While a new version is taken up the one before still answers, so two are loaded.
 LOADED = 2
 
@@ -42,7 +42,7 @@ class Halves:
         for half in halves:
             half.producer_name = model.producer_name
             helper.set_model_props(half, metadata)
-        return Halves(*halves, metadata)
+        return Halves(halves[0], halves[1], metadata)
 
     @property
     def inputs(self) -> Ends:

@@ -139,9 +139,8 @@ def main() -> None:
         cases = [graph_input(bundle, *values) for values in real_images(bundle, cohort, 0, None)]
         write_repository(bundle, folder / "models", Serving(instances=arguments.instances))
         with served(folder / "models", folder / "log") as server:
-            print(
-                f"{bundle}, {os.cpu_count()} cores, instances {arguments.instances}, images of {len({one['image'].shape for one in cases})} sizes"
-            )
+            sizes = len({one["image"].shape for one in cases})
+            print(f"{bundle}, {os.cpu_count()} cores, instances {arguments.instances}, images of {sizes} sizes")
             print(f"ONNX Runtime in one process, no server: {alone(bundle, cases, arguments.seconds):.1f} images/s\n")
             print("| Clients | Images/s | Ratio to 1 client | Median ms | 95% below ms | Images per run |")
             print("|---|---|---|---|---|---|")

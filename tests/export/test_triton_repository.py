@@ -12,9 +12,11 @@ import onnx
 import onnxruntime
 import pytest
 from onnx import helper
+from safetensors.numpy import save_file
 
 from hounsfield.core import Bundle, Calibration
 from hounsfield.core import files as writing
+from hounsfield.core.digest import digest_file
 from hounsfield.errors import ExportError, UsageError
 from hounsfield.export import graph
 from hounsfield.export.nodes import Nodes
@@ -48,10 +50,10 @@ def bundle(plan: Callable[..., Any], tmp_path: Path) -> Bundle:
     return sealed(plan(LABELS), tmp_path / "bundle")
 
 
-def sealed(plan: Any, folder: Path, temperature: float = 1.3) -> Bundle:
-    """A bundle whose graph is taken as proved."""
+def sealed(plan: Any, folder: Path, temperature: float = 1.3, *, passed: bool = True) -> Bundle:
+    """A bundle whose graph is taken as proved, or was refused."""
     weights, exported, record = (folder.with_suffix(end) for end in (".safetensors", ".onnx", ".json"))
-    weights.write_bytes(b"none")
+    save_file({"none": np.zeros(1, np.float32)}, weights)
     calibration = Calibration(
         temperature=temperature, offsets=[0.0] * len(plan.outputs), fitted_on="calibration", cases=9
     )
@@ -60,7 +62,7 @@ def sealed(plan: Any, folder: Path, temperature: float = 1.3) -> Bundle:
     )
     onnx.save(graph.build_graph(made, cast(Network, None)), exported)
     made.attach("model.onnx", exported)
-    writing.write_json(record, {"bundle": made.core_digest, "passed": True})
+    writing.write_json(record, {"bundle": made.core_digest, "graph": digest_file(exported), "passed": passed})
     made.attach("parity.json", record)
     return made
 
@@ -152,7 +154,7 @@ def test_the_two_halves_are_the_whole_graph(bundle: Bundle, tmp_path: Path) -> N
         onnx.checker.check_model(onnx.load(path), full_check=True)
 
 
-def test_what_is_refused(bundle: Bundle, tmp_path: Path) -> None:
+def test_what_is_refused(bundle: Bundle, tmp_path: Path, plan: Callable[..., Any]) -> None:
     (tmp_path / "mine" / "taken").mkdir(parents=True)
     with pytest.raises(ExportError, match="not written here"):
         write_repository(bundle, tmp_path / "mine", Serving("taken"))
@@ -160,9 +162,9 @@ def test_what_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     (tmp_path / "ours" / "hounsfield" / "versions.json").write_text("{}")
     with pytest.raises(ExportError, match="record of versions is not valid"):
         write_repository(bundle, tmp_path / "ours")
-    (bundle.folder / "parity.json").unlink()
     with pytest.raises(ExportError, match="no graph that was proved"):
-        write_repository(bundle, tmp_path / "ours")
+        write_repository(sealed(plan(LABELS), tmp_path / "refused", passed=False), tmp_path / "new")
+    assert not (tmp_path / "new").exists()
     assert not list((tmp_path / "mine" / "taken").iterdir())
 
 

@@ -60,7 +60,7 @@ def sealed(plan: Any, folder: Path, temperature: float = 1.3, *, passed: bool = 
     made = Bundle.seal(
         folder, plan=plan, recipe=recipe_of(plan), calibration=calibration, reference={}, weights=weights
     )
-    onnx.save(graph.build_graph(made, cast(Network, None)), exported)
+    onnx.save(graph.parts_of(made, cast(Network, None)).joined(made), exported)
     made.attach("model.onnx", exported)
     writing.write_json(record, {"bundle": made.core_digest, "graph": digest_file(exported), "passed": passed})
     made.attach("parity.json", record)

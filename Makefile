@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-slow lint format bench clean
+.PHONY: help setup triton demo test test-slow lint format bench clean
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,6 +17,11 @@ $(STAMP): pyproject.toml
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
 	@touch $@
+
+triton: .triton/.installed ## the Triton server without a container, in .triton (Linux, x86-64)
+
+.triton/.installed: serving/triton/setup serving/triton/requirements.txt
+	PYTHON=$(PYTHON) serving/triton/setup
 
 demo: $(STAMP) ## simulate two centres, train, judge and report, offline (OUT=runs/demo)
 	$(BIN)/hounsfield demo --out $(OUT)
@@ -45,6 +50,6 @@ bench: $(STAMP) ## run the scripts in benchmarks/
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@for script in $(wildcard benchmarks/*.py); do echo "== $$script"; OMP_WAIT_POLICY=PASSIVE $(BIN)/python $$script || exit 1; done
 
-clean: ## remove caches and build leftovers; .venv and runs stay
+clean: ## remove caches and build leftovers; .venv, .triton and runs stay
 	rm -rf build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks examples serving -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -25,6 +25,7 @@ LEVELS = (
     ("evaluate", "explain"),
     ("report",),
     ("export",),
+    ("serve",),
     ("pipeline",),
     ("cli",),
     ("__main__",),

@@ -70,6 +70,10 @@ class ExportError(HounsfieldError):
     """An export was refused, most often because it does not give the same numbers."""
 
 
+class ServeError(HounsfieldError):
+    """A server does not answer, or does not serve what it was asked for."""
+
+
 class OutputError(HounsfieldError):
     """A result cannot be written where it was asked for."""
 

@@ -61,7 +61,7 @@ def export(
         onnx.save(parts.joined(bundle), partial)
     unchecked = folder / "model-unchecked.onnx"
     try:
-        parity = check(bundle, network, unchecked, _real_images(bundle, cohort, workers, progress))
+        parity = check(bundle, network, unchecked, real_images(bundle, cohort, workers, progress))
         files.write_json(record, parity.model_dump(mode="json"))
         if not parity.passed:
             target.unlink(missing_ok=True)
@@ -74,9 +74,10 @@ def export(
     return Exported(parity, parts, quantise(bundle, parts, cohort, folder, workers=workers) if int8 else None)
 
 
-def _real_images(
+def real_images(
     bundle: Bundle, cohort: Cohort, workers: int | None, progress: Callable[[int, int], None] | None
 ) -> list[Values]:
+    """Read at most `IMAGES` cases of a cohort, of its test part first; those that cannot be read are left out."""
     tables = [cohort.part(name) for name in reversed(SPLITS)]
     chosen: list[pl.DataFrame] = []
     room = IMAGES

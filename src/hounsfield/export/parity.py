@@ -14,6 +14,7 @@ from hounsfield.core.bundle import Bundle
 from hounsfield.core.digest import digest_file
 from hounsfield.export.graph import IMAGE, PROBABILITIES, SPACING
 from hounsfield.export.network import OPSET, answers_of
+from hounsfield.export.triton.parity import TritonParity
 from hounsfield.models import Answers, Network
 from hounsfield.models.answers import LOGITS
 from hounsfield.predict.judge import session
@@ -35,7 +36,7 @@ class Parity(BaseModel):
     """The record of a comparison: differences are the largest over all images.
 
     `bundle` is a core digest, `graph` the sha256 of the ONNX file. `answers` are the differences of what the network tells
-    beside logits, each as a share of its greatest value.
+    beside logits, each as a share of its greatest value. `triton` is what `serve.check_server` found.
     """
 
     passed: bool
@@ -50,6 +51,7 @@ class Parity(BaseModel):
     logit_standard_deviation: float
     logit_range: tuple[float, float]
     answers: dict[str, float] = {}
+    triton: TritonParity | None = None
     opset: int = OPSET
     runtime: str = f"onnxruntime {onnxruntime.__version__}"
 
@@ -74,11 +76,11 @@ def check(bundle: Bundle, network: Network, graph: Path, cases: Sequence[Values]
     runtime = session(graph)
     answers, _ = answers_of(network, bundle)
     names = [value.name for value in runtime.get_outputs()]
-    cut = [(_cut(frames, number, bundle.recipe.size), spacing) for number, (frames, spacing) in enumerate(cases)]
+    shown = [(cut(frames, number, bundle.recipe.size), spacing) for number, (frames, spacing) in enumerate(cases)]
     ours, theirs, told = [], [], []
     apart: dict[str, float] = {}
-    for frames, spacing in cut:
-        wanted = _by_torch(bundle, answers, frames, spacing)
+    for frames, spacing in shown:
+        wanted = by_torch(bundle, answers, frames, spacing)
         found = dict(zip(names, runtime.run(None, graph_input(bundle, frames, spacing)), strict=True))
         ours.append(wanted.pop(LOGITS)[0].astype(np.float64))
         theirs.append(found[LOGITS][0])
@@ -88,19 +90,19 @@ def check(bundle: Bundle, network: Network, graph: Path, cases: Sequence[Values]
             apart[name] = max(apart.get(name, 0.0), share)
     mine, other, answered = np.stack(ours), np.stack(theirs), np.stack(told)
     expected = calibrated(mine, bundle.plan, bundle.calibration)
-    decisions = [_decided(bundle, values) for values in (expected, answered)]
-    sizes = sorted({(int(frames[0].shape[0]), int(frames[0].shape[1])) for frames, _ in cut})
+    decisions = [decided(bundle, values) for values in (expected, answered)]
+    sizes = sorted({(int(frames[0].shape[0]), int(frames[0].shape[1])) for frames, _ in shown})
     record = Parity(
-        passed=False, reason="", bundle=bundle.core_digest, graph=digest_file(graph), images=len(cut), sizes=sizes,
+        passed=False, reason="", bundle=bundle.core_digest, graph=digest_file(graph), images=len(shown), sizes=sizes,
         logit_difference=float(np.abs(mine - other).max()), probability_difference=float(np.abs(expected - answered).max()),
         decisions_equal=decisions[0] == decisions[1], logit_standard_deviation=float(mine.std(axis=0).max()),
         logit_range=(float(mine.min()), float(mine.max())), answers=apart,
     )  # fmt: skip
-    reason = _objection(record)
+    reason = objection(record)
     return record.model_copy(update={"passed": not reason, "reason": reason})
 
 
-def _decided(bundle: Bundle, values: np.ndarray) -> list[str] | list[list[int]]:
+def decided(bundle: Bundle, values: np.ndarray) -> list[str] | list[list[int]]:
     """The decision of each case: its label, or the state of each label where it may have several."""
     calibration = bundle.calibration
     if bundle.plan.task.value == "multilabel":
@@ -118,7 +120,7 @@ def graph_input(
     return image if spacing is None else {**image, SPACING: np.asarray(spacing, dtype=np.float64)}
 
 
-def _by_torch(
+def by_torch(
     bundle: Bundle, answers: Answers, frames: Sequence[np.ndarray], spacing: tuple[float, float, float] | None
 ) -> dict[str, np.ndarray]:
     """What the Python path answers to one case."""
@@ -129,7 +131,8 @@ def _by_torch(
         return {name: values.numpy() for name, values in zip(answers.tells, answers(inputs), strict=True)}
 
 
-def _objection(record: Parity) -> str:
+def objection(record: Parity | TritonParity) -> str:
+    """Why a comparison proves no equality; empty where it does."""
     if record.images < ENOUGH:
         return f"only {record.images} images to compare, and {ENOUGH} are wanted"
     if record.logit_difference > LOGIT_LIMIT:
@@ -146,7 +149,7 @@ def _objection(record: Parity) -> str:
     return ""
 
 
-def _cut(frames: Sequence[np.ndarray], number: int, size: tuple[int, int]) -> list[np.ndarray]:
+def cut(frames: Sequence[np.ndarray], number: int, size: tuple[int, int]) -> list[np.ndarray]:
     """Cut the middle out of a case: five non-square shapes in turn, the last smaller than the network's input."""
     height, width = min(frame.shape[0] for frame in frames), min(frame.shape[1] for frame in frames)
     shares = ((1.0, 0.8), (0.7, 1.0), (0.9, 0.55), (0.5, 0.75))

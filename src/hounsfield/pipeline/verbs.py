@@ -22,6 +22,7 @@ from hounsfield.explain import GRADCAM, Explanation
 from hounsfield.explain import explain as explain_cases
 from hounsfield.export import Exported
 from hounsfield.export import export as export_bundle
+from hounsfield.export.triton import Serving, write_repository
 from hounsfield.pipeline.demo import demo as demonstrate
 from hounsfield.pipeline.doctor import Finding
 from hounsfield.pipeline.doctor import doctor as look
@@ -166,12 +167,28 @@ def explain(
     return explain_cases(bundle, cohort, wanted, methods, check=check, device=device)
 
 
-def export(bundle: Bundle, cohort: Cohort, out: Place, *, int8: bool = False) -> Exported:
+def export(
+    bundle: Bundle,
+    cohort: Cohort,
+    out: Place,
+    *,
+    int8: bool = False,
+    triton: Place | None = None,
+    name: str = "hounsfield",
+    max_batch: int = 16,
+    instances: str = "auto:1",
+    queue_delay: int = 2000,
+) -> Exported:
     """Write `out`/model.onnx, refused unless it answers as the Python path does on real images of the cohort.
 
-    `int8` also makes a quantised graph, which is kept only if the AUC holds.
+    `int8` also makes a quantised graph, which is kept only if the AUC holds. `triton` is a model repository to which the model is
+    added; the options after it are those of `hounsfield.export.triton.Serving`.
     """
-    return export_bundle(bundle, cohort, Path(out), int8=int8)
+    serving = Serving(name, max_batch, instances, queue_delay)
+    exported = export_bundle(bundle, cohort, Path(out), int8=int8)
+    if triton is not None:
+        write_repository(bundle, Path(triton), serving)
+    return exported
 
 
 def pack(bundle: Bundle, out: Place, *, without: Sequence[str] = ()) -> Path:

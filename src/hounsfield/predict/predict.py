@@ -15,7 +15,7 @@ from hounsfield.core.plan import Plan
 from hounsfield.core.predictions import FIXED, Predictions, Task
 from hounsfield.errors import UsageError
 from hounsfield.measure import probabilities, sets
-from hounsfield.predict.engine import score
+from hounsfield.predict.engine import Scored, score
 from hounsfield.predict.journal import Journal
 from hounsfield.predict.judge import Judge, judge_of
 from hounsfield.predict.suit import checks, with_looks
@@ -67,14 +67,14 @@ def predict(
         raise UsageError(
             f"the cohort has no usable cases in its {part} part", fix=f"Parts: {', '.join(cohort.parts) or 'none'}."
         )
-    _knows(bundle, cohort)
+    knows(bundle, cohort)
     judge, chosen = judge_of(bundle, device, runtime) if isinstance(runtime, str) else (runtime, "a given judge")
     belongs = {"bundle": bundle.core_digest, "runtime": chosen, "cohort": cohort.digest}
     notes = None if journal is None else Journal(journal, belongs)
     if say is not None:
         before = f"; {len(notes.known)} cases were answered before" if notes is not None and notes.known else ""
         say(f"answered by {chosen}{before}")
-    by_header, check = checks(bundle)
+    _, check = checks(bundle)
     scored = score(
         judge,
         files_of(cohort, table),
@@ -84,16 +84,31 @@ def predict(
         check=check,
         journal=notes,
     )
+    predictions, cohort = collected(bundle, cohort, table, scored, name or part)
+    if notes is not None:
+        notes.end()
+    return predictions, cohort
+
+
+def collected(
+    bundle: Bundle, cohort: Cohort, table: pl.DataFrame, scored: Scored, name: str
+) -> tuple[Predictions, Cohort]:
+    """Make the predictions of the cases of `table` from what was answered; cases that were refused go to quarantine.
+
+    Raises
+    ------
+    UsageError
+        If no case was answered.
+    """
     cohort = cohort.put_aside(scored.refused, stage="predict")
     rows = table.filter(pl.col("case").is_in(list(scored.logits)))
     if rows.height == 0:
         raise UsageError(f"none of the {table.height} cases can be read: {sorted(set(scored.refused.values()))[0]}")
     logits = np.stack([scored.logits[case].mean(axis=0) for case in rows["case"]])
-    made = tabulate(rows, logits, bundle.plan, bundle.calibration, bundle.core_digest, name or part)
+    made = tabulate(rows, logits, bundle.plan, bundle.calibration, bundle.core_digest, name)
+    by_header, _ = checks(bundle)
     reasons = [by_header(row) or scored.seen[row["case"]].reason for row in rows.iter_rows(named=True)]
     made = Predictions(made.table.with_columns(pl.Series("abstention", reasons, pl.String)), made.task)
-    if notes is not None:
-        notes.end()
     return with_slice_weights(with_looks(made, rows, scored.seen), scored.weights), cohort
 
 
@@ -110,7 +125,7 @@ def with_slice_weights(predictions: Predictions, weights: Mapping[str, np.ndarra
     )
 
 
-def _knows(bundle: Bundle, cohort: Cohort) -> None:
+def knows(bundle: Bundle, cohort: Cohort) -> None:
     """Refuse a cohort whose states are not those of the bundle's labels, in their order: columns would be mixed up."""
     several, about = bundle.plan.task.value == "multilabel", cohort.about
     if several != about.multi_label or (several and about.labels != bundle.labels):

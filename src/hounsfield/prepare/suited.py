@@ -10,12 +10,14 @@ no embedding; the picture serves then.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel, ConfigDict
 
 Floats = NDArray[np.float64]
+Shape = tuple[Floats, Floats, Floats, Floats, float]
 
 SIDE = 16
 FEWEST = 30
@@ -42,8 +44,12 @@ class Rule(BaseModel):
 
     def score(self, pictures: Floats) -> Floats:
         """(n, values) → (n,)."""
-        found: Floats = pictures @ np.array(self.weights) + self.bias
+        found: Floats = pictures @ self._array + self.bias
         return found
+
+    @cached_property
+    def _array(self) -> Floats:
+        return np.array(self.weights)
 
 
 class Distance(BaseModel):
@@ -69,10 +75,13 @@ class Distance(BaseModel):
 
     def __call__(self, vectors: Floats) -> Floats:
         """(n, values) → (n,)."""
+        return _distance(vectors, self._arrays)
+
+    @cached_property
+    def _arrays(self) -> Shape:
+        """The lists as arrays: made for every image anew, they took as long as reading one."""
         axes = np.array(self.axes)
-        return _distance(
-            vectors, (np.array(self.mean), np.array(self.spread), axes, np.array(self.variances), self.rest)
-        )
+        return np.array(self.mean), np.array(self.spread), axes, np.array(self.variances), self.rest
 
 
 class Suited(BaseModel):
@@ -194,9 +203,6 @@ def _fit_distance(vectors: Floats, fold: NDArray[np.int64], most: int) -> Distan
         mean=_short(mean), spread=_short(spread), axes=[_short(axis) for axis in axes],
         variances=[float(f"{value:.6g}") for value in variances], rest=float(f"{rest:.6g}"), limit=_limit(held_out, REFUSED["distance"]),
     )  # fmt: skip
-
-
-Shape = tuple[Floats, Floats, Floats, Floats, float]
 
 
 def _covariance(vectors: Floats, most: int) -> Shape:

@@ -2,8 +2,8 @@
 
     hounsfield export RUN --triton models
     serving/triton/serve models
-    python examples/triton.py RUN IMAGES --server grpc://127.0.0.1:8001
-    python examples/triton.py RUN IMAGES --server http://127.0.0.1:8000
+    python examples/ask_triton.py RUN IMAGES --server grpc://127.0.0.1:8001
+    python examples/ask_triton.py RUN IMAGES --server http://127.0.0.1:8000
 
 RUN is a run folder or a bundle, IMAGES a folder of DICOM, NIfTI or picture files.
 """

@@ -1,6 +1,6 @@
 """Triton: images per second and waiting times at 1, 4 and 16 clients, each with one image of a few sizes at a time.
 
-    make triton && python benchmarks/triton.py
+    make triton && python benchmarks/serving.py
 
 A short training on breast ultrasound at 224² gives the bundle; the server, its clients and this script share one machine.
 """

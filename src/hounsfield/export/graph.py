@@ -15,7 +15,7 @@ from hounsfield.export.nodes import Nodes
 from hounsfield.export.recipe import add_recipe
 from hounsfield.export.volume import add_grid
 from hounsfield.models import Network
-from hounsfield.models.answers import CLASS_MAP, EMBEDDING, LOGITS, SLICE_WEIGHTS
+from hounsfield.models.answers import LOGITS
 from hounsfield.predict.judge import NETWORK_INPUT, NETWORK_LOGITS
 from hounsfield.prepare import lowest_shown
 
@@ -115,21 +115,6 @@ def metadata(bundle: Bundle) -> dict[str, str]:
 def takes_spacing(bundle: Bundle) -> bool:
     """Whether the graph resamples volumes, for which it must be told their spacing."""
     return bundle.plan.dimension.value == "3d" and bundle.plan.spacing.value is not None
-
-
-def answer_shapes(bundle: Bundle, tells: tuple[str, ...]) -> dict[str, Shape]:
-    """Name → shape of what the network tells beside logits; the sides of maps are the network's own affair."""
-    cases: Shape = ["n"]
-    per_slice: Shape = (
-        [*cases, "slices"] if bundle.plan.dimension.value == "2.5d" and bundle.plan.slices.value > 1 else cases
-    )
-    depth: Shape = ["cells_deep"] if bundle.plan.dimension.value == "3d" else []
-    shapes: dict[str, Shape] = {
-        CLASS_MAP: [*per_slice, len(bundle.outputs), *depth, "cells_high", "cells_wide"],
-        EMBEDDING: [*cases, "values"],
-        SLICE_WEIGHTS: [*cases, "slices"],
-    }
-    return {name: shapes[name] for name in tells}
 
 
 def recipe_model(bundle: Bundle) -> onnx.ModelProto:

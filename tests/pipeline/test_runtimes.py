@@ -118,10 +118,8 @@ def test_an_interrupted_prediction_goes_on(
     journal.write_text("\n".join(lines)[:-20])
 
     read: list[str] = []
-    reading = engine.case_array
-    monkeypatch.setattr(
-        engine, "case_array", lambda case, preparation: (read.append(case.case), reading(case, preparation))[1]
-    )
+    reading = engine.case_of_job
+    monkeypatch.setattr(engine, "case_of_job", lambda job: (read.append(job[0].case), reading(job))[1])
     heard: list[str] = []
     counts: list[tuple[int, int]] = []
     again = asked(bundle, cohort, journal=journal, say=heard.append, progress=lambda *now: counts.append(now))

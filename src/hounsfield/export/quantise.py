@@ -27,7 +27,7 @@ from hounsfield.evaluate import compare_models
 from hounsfield.export.graph import Parts
 from hounsfield.predict import by_graph, files_of, predict, preparation_of
 from hounsfield.predict.judge import GRAPH, NETWORK_INPUT, NETWORK_LOGITS, SMALL_GRAPH, SMALL_RECORD, session
-from hounsfield.prepare import CaseFiles, Preparation, case_array, network_input
+from hounsfield.prepare import case_of_job, network_input
 from hounsfield.prepare.case import evenly_spaced
 from hounsfield.read import each
 
@@ -151,14 +151,12 @@ def _samples(bundle: Bundle, cohort: Cohort, workers: int | None) -> list[np.nda
     table = cohort.part("train")
     chosen = table[evenly_spaced(table.height, min(CALIBRATION_CASES, table.height))]
     jobs = [(case, preparation_of(bundle)) for case in files_of(cohort, chosen)]
-    found = [values for _, values in each(_inputs, jobs, workers=workers) if not isinstance(values, HounsfieldError)]
+    found = [
+        values for _, values in each(case_of_job, jobs, workers=workers) if not isinstance(values, HounsfieldError)
+    ]
     if not found:
         raise ExportError("no training image can be read, and the ranges of activations come from them")
-    return found
-
-
-def _inputs(job: tuple[CaseFiles, Preparation]) -> np.ndarray:
-    return network_input(case_array(*job), job[1].recipe)[None]
+    return [network_input(values, bundle.recipe)[None] for values in found]
 
 
 def _best(network: onnx.ModelProto, samples: Sequence[np.ndarray], place: Path) -> tuple[str, float, onnx.ModelProto]:

@@ -12,7 +12,7 @@ from hounsfield.errors import HounsfieldError
 from hounsfield.predict.journal import Journal
 from hounsfield.predict.judge import Judge
 from hounsfield.predict.suit import Check, Seen
-from hounsfield.prepare import CaseFiles, Preparation, case_array, network_input
+from hounsfield.prepare import CaseFiles, Preparation, case_of_job, network_input
 from hounsfield.read import each
 
 # Slices that go through the network together; few enough for a small memory, enough to keep the cores busy.
@@ -56,7 +56,7 @@ def score(
     room = max(1, TOGETHER // preparation.slices)
     jobs = [(case, preparation) for case in cases if case.case not in known]
     before = len(cases) - len(jobs)
-    for done, (index, outcome) in enumerate(each(_read_case, jobs, workers=workers), start=1):
+    for done, (index, outcome) in enumerate(each(case_of_job, jobs, workers=workers), start=1):
         name = jobs[index][0].case
         if isinstance(outcome, HounsfieldError):
             result.refused[name] = outcome.what
@@ -67,10 +67,6 @@ def score(
         if progress is not None:
             progress(before + done, len(cases))
     return result
-
-
-def _read_case(job: tuple[CaseFiles, Preparation]) -> np.ndarray:
-    return case_array(*job)
 
 
 def _flush(

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from pathlib import Path
 from typing import NamedTuple
 
@@ -77,23 +80,32 @@ def by_torch(network: Network, device: torch.device) -> Judge:
 def by_graph(path: Path, threads: int = 0) -> Judge:
     """Return a judge that asks the network within an exported graph, in ONNX Runtime on the CPU.
 
-    The recipe within the graph is left out: worker processes run it while they read. `threads` 0 means one per core.
+    The recipe within the graph is left out: worker processes run it while they read. A single piece is spread over all
+    cores; of several pieces each core takes its own, since threads that work on one piece wait for each other at every layer.
+    `threads` 0 means one per core.
     """
-    runtime = session(_network_of(path), threads)
-    names = [value.name for value in runtime.get_outputs()]
+    threads = threads or len(os.sched_getaffinity(0))
+    pool = ThreadPoolExecutor(threads)
+
+    @cache
+    def runtime(threads: int) -> onnxruntime.InferenceSession:
+        return session(_network_of(path), threads)
 
     def judge(cases: Sequence[np.ndarray]) -> Judged:
-        # A graph knows nothing of padding: cases of one length go together.
-        lengths = np.array([len(case) for case in cases])
+        pieces = _pieces([len(case) for case in cases])
+        several = len(pieces) > 1
+        used = runtime(1 if several else threads)
+        names = [value.name for value in used.get_outputs()]
+
+        def answer(places: list[int]) -> list[np.ndarray]:
+            answers: list[np.ndarray] = used.run(None, {NETWORK_INPUT: np.stack([cases[place] for place in places])})
+            return answers
+
         found: list[dict[str, np.ndarray]] = [{} for _ in cases]
-        for length in np.unique(lengths):
-            alike = np.flatnonzero(lengths == length).tolist()
-            step = max(1, PIECE // int(length))
-            for places in (alike[start : start + step] for start in range(0, len(alike), step)):
-                values = runtime.run(None, {NETWORK_INPUT: np.stack([cases[place] for place in places])})
-                for name, rows in zip(names, values, strict=True):
-                    for place, row in zip(places, rows, strict=True):
-                        found[place][name] = row
+        for places, values in zip(pieces, pool.map(answer, pieces) if several else map(answer, pieces), strict=True):
+            for name, rows in zip(names, values, strict=True):
+                for place, row in zip(places, rows, strict=True):
+                    found[place][name] = row
         return Judged(
             np.stack([one[NETWORK_LOGITS][None] for one in found]).astype(np.float64),
             [one[SLICE_WEIGHTS] for one in found] if SLICE_WEIGHTS in names else [],
@@ -101,6 +113,16 @@ def by_graph(path: Path, threads: int = 0) -> Judge:
         )
 
     return judge
+
+
+def _pieces(lengths: Sequence[int]) -> list[list[int]]:
+    """Divide cases of so many slices into pieces; a graph knows nothing of padding, so each holds cases of one length."""
+    pieces = []
+    for length in sorted(set(lengths)):
+        alike = [place for place, one in enumerate(lengths) if one == length]
+        step = max(1, PIECE // length)
+        pieces += [alike[start : start + step] for start in range(0, len(alike), step)]
+    return pieces
 
 
 def judge_of(bundle: Bundle, device: str = "auto", runtime: str = "auto") -> tuple[Judge, str]:

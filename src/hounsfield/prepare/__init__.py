@@ -6,6 +6,7 @@ from hounsfield.prepare.case import (
     Seen,
     case_array,
     case_files,
+    case_of_job,
     conditioned_frames,
     frames_of_values,
     graph_values,
@@ -23,7 +24,8 @@ from hounsfield.prepare.volume import Grid, grid_of, on_grid, resampled
 
 __all__ = [
     "RULES", "Axis", "CaseFiles", "Grid", "Place", "Preparation", "Seen", "Store", "apply", "apply_steps", "apply_stored", "case_array",
-    "case_files", "condition", "conditioned_frames", "describe", "fill", "fitted_size", "frames_of_values", "graph_values", "grid_of",
+    "case_files", "case_of_job", "condition", "conditioned_frames", "describe", "fill", "fitted_size", "frames_of_values",
+    "graph_values", "grid_of",
     "lowest_shown", "network_input",
     "on_grid", "preparation_from", "recipe_of", "region_box", "resampled", "resize_operator", "seen", "stored_channels",
 ]  # fmt: skip

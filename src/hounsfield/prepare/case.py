@@ -169,6 +169,11 @@ def case_array(files: CaseFiles, preparation: Preparation) -> np.ndarray:
     return np.stack([apply_stored(preparation.recipe, frame) for frame in conditioned_frames(files, preparation)])
 
 
+def case_of_job(job: tuple[CaseFiles, Preparation]) -> np.ndarray:
+    """Return `case_array` of a job, for worker processes: they import this module, and need not wait for torch."""
+    return case_array(*job)
+
+
 def network_input(stored: np.ndarray, recipe: Recipe) -> np.ndarray:
     """Run the late steps on (n, channels, H, W) values of the store → (n, network channels, H, W) float32."""
     return np.stack([apply_steps(recipe.late, planes) for planes in stored])

@@ -84,7 +84,8 @@ def by_hand(subject: Subject, layer: str) -> np.ndarray:
 
 def near(found: np.ndarray, expected: np.ndarray) -> None:
     assert found.shape == expected.shape
-    np.testing.assert_allclose(found, expected, atol=1e-5 * max(float(expected.max()), 1e-9))
+    # Sums in float32 whose order is the processor's own.
+    np.testing.assert_allclose(found, expected, atol=1e-4 * max(float(expected.max()), 1e-9))
 
 
 @pytest.mark.parametrize("kind", KINDS)

@@ -83,13 +83,18 @@ def by_graph(path: Path, threads: int = 0) -> Judge:
     The recipe within the graph is left out: worker processes run it while they read. A single piece is spread over all
     cores; of several pieces each core takes its own, since threads that work on one piece wait for each other at every layer.
     `threads` 0 means one per core.
+
+    Raises
+    ------
+    BundleError
+        If the graph keeps its weights in another file.
     """
     threads = threads or len(os.sched_getaffinity(0))
-    pool = ThreadPoolExecutor(threads)
+    network, pool = _network_of(path), ThreadPoolExecutor(threads)
 
     @cache
     def runtime(threads: int) -> onnxruntime.InferenceSession:
-        return session(_network_of(path), threads)
+        return session(network, threads)
 
     def judge(cases: Sequence[np.ndarray]) -> Judged:
         pieces = _pieces([len(case) for case in cases])

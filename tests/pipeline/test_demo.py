@@ -23,7 +23,8 @@ def test_demo(tmp_path: Path) -> None:
     home = report["evaluations"]["test"]["estimates"]["auc"]["value"]
     away = report["evaluations"]["external-B"]["estimates"]["auc"]["value"]
     hits = json.loads((run.path / "demo.json").read_text())
-    assert 0.85 <= home <= 0.98
+    # Of 24 test cases one pair is 0.007, and processors round otherwise: 0.97 on one is 0.99 on another. The other centre has 60.
+    assert 0.85 <= home < 1 and 0.6 <= away <= 0.95
     assert report["drops"][0]["sentence"]
     assert hits["peak_in_nodule"] > hits["centre_in_nodule"]
 

@@ -153,6 +153,8 @@ def test_a_network_answers_alike_for_any_number_of_cases_and_slices(plan: Make, 
     assert float(torch.cat(spread).std()) > 1e-3, "a network that answers a constant would make the equality empty"
     if kind == "lstm":
         cases_of_unlike_lengths_do_not_mix(judge)
+        again, _ = network_model(network, bundle, "network_input", {"logits": "network_logits"})
+        assert again == model, "the exporter remembers nothing of the first time"
 
 
 def cases_of_unlike_lengths_do_not_mix(judge: Judge) -> None:

@@ -16,7 +16,7 @@ from hounsfield.core import Bundle, Cohort, Plan, Predictions
 from hounsfield.errors import PlanError
 from hounsfield.pipeline.folder import RunFolder
 from hounsfield.pipeline.run import run_all
-from hounsfield.pipeline.stages import Machine, PlanOptions, train_stage
+from hounsfield.pipeline.stages import Machine, PlanOptions, plan_stage, report_stage, scan_stage, train_stage
 from hounsfield.predict import by_torch, files_of, load_network, predict, preparation_of
 from hounsfield.prepare import case_array, conditioned_frames, network_input
 from tests.pipeline.conftest import QUICK, options
@@ -133,7 +133,11 @@ def test_folds_that_are_repeated_are_judged_by_members_that_never_saw_the_case(
     """Six members, two for each case: its out-of-fold logit is the mean of the two whose fold it was in."""
     quick = {name: value for name, value in QUICK.items() if name != "members"}
     asked = options(phantom, splitting=Splitting(folds=3, repeats=2, seed=5))
-    run = run_all(tmp_path / "run", asked, PlanOptions(decisions=quick | {"epochs": 1}), machine)
+    run = RunFolder(tmp_path / "run")
+    scan_stage(run, asked, machine)
+    plan_stage(run, PlanOptions(decisions=quick | {"epochs": 1}), machine)
+    train_stage(run, machine)
+    report_stage(run, machine)
     bundle, cohort = Bundle.load(run.bundle), Cohort.load(run.path)
     assert (bundle.plan.members.value, cohort.about.folds, cohort.about.repeats) == (6, 3, 2)
     predictions = Predictions.load(run.predictions("folds"))

@@ -6,8 +6,15 @@ import json
 from pathlib import Path
 
 from hounsfield.pipeline.folder import RunFolder
-from hounsfield.pipeline.run import run_all
-from hounsfield.pipeline.stages import Machine, PlanOptions
+from hounsfield.pipeline.stages import (
+    Machine,
+    PlanOptions,
+    explain_stage,
+    plan_stage,
+    predict_stage,
+    scan_stage,
+    train_stage,
+)
 from tests.pipeline.conftest import options
 
 SETTINGS = {
@@ -17,7 +24,12 @@ SETTINGS = {
 
 
 def test_a_transformer_is_explained_by_integrated_gradients(phantom: Path, tmp_path: Path) -> None:
-    run: RunFolder = run_all(tmp_path, options(phantom), PlanOptions(decisions=SETTINGS), Machine(device="cpu"))
+    run, machine = RunFolder(tmp_path), Machine(device="cpu", workers=0)
+    scan_stage(run, options(phantom), machine)
+    plan_stage(run, PlanOptions(decisions=SETTINGS), machine)
+    train_stage(run, machine)
+    predict_stage(run, machine)
+    explain_stage(run, machine)
     panels = json.loads((run.explain / "panels.json").read_text())
     assert panels and {one["maps"][0]["method"] for one in panels} == {"integrated-gradients"}
     assert json.loads((run.explain / "attention.json").read_text())["method"] == "integrated-gradients"

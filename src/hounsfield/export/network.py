@@ -43,6 +43,7 @@ def network_model(
     levels = {name: logging.getLogger(name).level for name in ("torch.onnx", "onnxscript", "torch.export")}
     for name in levels:
         logging.getLogger(name).setLevel(logging.ERROR)
+    _forget_recurrent_layers()
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -60,7 +61,24 @@ def network_model(
     finally:
         for name, level in levels.items():
             logging.getLogger(name).setLevel(level)
-    return _tidied(onnx.load_from_string(buffer.getvalue())), answers.tells
+    model = onnx.load_from_string(buffer.getvalue())
+    # Where it cannot keep a length free, the exporter fixes it to that of the example without a word.
+    sides = model.graph.input[0].type.tensor_type.shape.dim
+    if any(sides[axis].HasField("dim_value") for axis in dynamic):
+        raise ExportError(
+            "the network has no ONNX form for any number of cases and slices", fix="Use another backbone."
+        )
+    return _tidied(model), answers.tells
+
+
+def _forget_recurrent_layers() -> None:
+    """Let the exporter choose anew how it takes LSTM and GRU apart.
+
+    It swaps in loops for them while it runs, but the operators remember what they were last taken for: the second export of a
+    process would unroll them to the number of slices of the example (torch 2.14).
+    """
+    for operator in (torch.ops.aten.lstm.input, torch.ops.aten.gru.input):
+        getattr(operator, "_dispatch_cache", {}).clear()
 
 
 def answers_of(network: Network, bundle: Bundle) -> tuple[Answers, torch.Tensor]:

@@ -89,6 +89,17 @@ def subset(source: Path, target: Path, count: int | None, seed: int) -> int:
     return len(content["train_labels"])
 
 
+def random_weights(backbone: str, path: Path) -> Path:
+    """Write new weights of a backbone to a file."""
+    import timm
+    import torch
+    from safetensors.torch import save_file
+
+    torch.manual_seed(0)
+    save_file(timm.create_model(backbone).state_dict(), path)
+    return path
+
+
 def images_of(cohort: Cohort, rows: pl.DataFrame, plan: Plan) -> Images:
     """Read the cases of a table as a plan prepares them, one after the other, into memory."""
     from hounsfield.predict import files_of

@@ -20,7 +20,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from common import DATA, markdown, need, own_key, watched, write
+from common import DATA, markdown, need, own_key, random_weights, watched, write
 
 SOURCE = DATA / "head-ct"
 BAR = 3.0
@@ -77,7 +77,6 @@ def prepare(folder: Path, backbone: str, members: int) -> Path:
     from hounsfield.core import Bundle, Calibration
     from hounsfield.models import build, renew
     from hounsfield.prepare import recipe_of
-    from train import random_weights
 
     run = folder / f"{backbone}-{members}"
     if run.exists():

@@ -29,7 +29,7 @@ from typing import Any
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 import numpy as np
-from common import DATA, markdown, need, own_key, watched, write
+from common import DATA, markdown, need, own_key, random_weights, watched, write
 
 SIIM = DATA / "siim-ct-contrast"
 PLAIN = 200  # images of the plain loop; it is no faster with more
@@ -97,7 +97,6 @@ def copies(folder: Path, count: int) -> Path:
 def sealed(place: Path, backbone: str) -> Path:
     """Return the run folder of a bundle with a proved graph."""
     import hounsfield
-    from train import random_weights
 
     run = place / backbone
     if run.exists():

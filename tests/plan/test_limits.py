@@ -49,6 +49,9 @@ def test_time_grows_with_what_is_asked_for(found: Make) -> None:
     assert seconds(cached_views=0)["cache"] == 0 and seconds(cached_views=0)["train"] > usual["train"]
     assert seconds(flip_at_test=True)["predict"] > usual["predict"]
     assert seconds_of(plan, known, PACE, epochs_run=ALL_EPOCHS)["train"] > usual["train"]
+    assert seconds(patience=6)["train"] < seconds(patience=15)["train"] < seconds(patience=19)["train"]
+    whole = seconds_of(plan.changed(patience=20), known, PACE, workers=2, epochs_run=ALL_EPOCHS)
+    assert seconds(patience=19) == seconds(patience=20) == whole  # nothing stops before patience has run out
     told = cost_of(plan, known, PACE, workers=2)
     assert told.value.measured["train_seconds"] == pytest.approx(usual["train"], abs=0.1)
     assert all(name in told.reason for name in usual)

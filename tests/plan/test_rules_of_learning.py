@@ -45,7 +45,7 @@ def test_members_follow_folds_and_cases(found: Make) -> None:
 
 def test_what_begins_with_nothing_needs_more_epochs_and_many_cases_fewer(found: Make) -> None:
     kinds = ((400, True), (4000, True), (4000, False))
-    assert [learning.epochs(found(cases=cases), pretrained).value for cases, pretrained in kinds] == [20, 12, 24]
+    assert [learning.epochs(found(cases=cases), pretrained).value for cases, pretrained in kinds] == [20, 8, 24]
     assert learning.learning_rate(False).value > learning.learning_rate(True).value
 
 

@@ -11,7 +11,7 @@ from hounsfield.prepare import stored_channels
 from hounsfield.read.workers import default_workers
 
 GIB = 2**30
-# Early stopping ends most runs before the last epoch; two thirds was the mean over the data sets tried.
+# Early stopping ends most runs before the last epoch; two thirds was the mean over the data sets tried. None ends before patience does.
 EPOCHS_RUN = 0.67
 ALL_EPOCHS = 1.0
 # Measured on two cores: starting worker processes; a fit's imports; an epoch's bookkeeping and its checkpoint.
@@ -54,9 +54,13 @@ def cases_of(found: Fingerprint) -> Cases:
 
 
 def seconds_of(
-    plan: Plan, found: Fingerprint, pace: Pace, *, workers: int | None = None, epochs_run: float = EPOCHS_RUN
+    plan: Plan, found: Fingerprint, pace: Pace, *, workers: int | None = None, epochs_run: float | None = None
 ) -> dict[str, float]:
-    """Return the seconds of each part of a run, in their order: read, cache, train, calibrate, predict."""
+    """Return the seconds of each part of a run, in their order: read, cache, train, calibrate, predict.
+
+    `epochs_run` is the share of the epochs that is counted; by default what early stopping leaves.
+    """
+    share = _epochs_run(plan) if epochs_run is None else epochs_run
     hands = max(1, default_workers() if workers is None else workers)
     cases, views = cases_of(found), plan.cached_views.value
     read = _read_seconds(plan, found, pace) / hands
@@ -71,10 +75,14 @@ def seconds_of(
     return {
         "read": read * cases.kept + START_WORKERS,
         "cache": cache * cases.kept + START_WORKERS if views else 0.0,
-        "train": epoch * plan.epochs.value * epochs_run * plan.members.value + START_FIT,
+        "train": epoch * plan.epochs.value * share * plan.members.value + START_FIT,
         "calibrate": judge * cases.calibration + START_WORKERS if cases.calibration else 0.0,
         "predict": judge * cases.test + START_WORKERS if cases.test else 0.0,
     }
+
+
+def _epochs_run(plan: Plan) -> float:
+    return min(ALL_EPOCHS, max(EPOCHS_RUN, (plan.patience.value + 1) / plan.epochs.value))
 
 
 def _read_seconds(plan: Plan, found: Fingerprint, pace: Pace) -> float:
@@ -120,11 +128,9 @@ def disk_of(plan: Plan, found: Fingerprint, pace: Pace) -> float:
     return (store + cache + weights) / GIB
 
 
-def cost_of(
-    plan: Plan, found: Fingerprint, pace: Pace, *, workers: int | None = None, epochs_run: float = EPOCHS_RUN
-) -> Decision[Cost]:
+def cost_of(plan: Plan, found: Fingerprint, pace: Pace, *, workers: int | None = None) -> Decision[Cost]:
     """Estimate time, peak memory and disk, and tell what they are made of."""
-    seconds = seconds_of(plan, found, pace, workers=workers, epochs_run=epochs_run)
+    seconds = seconds_of(plan, found, pace, workers=workers)
     shown = 1 if plan.dimension.value == "3d" else plan.slices.value
     value = Cost(
         minutes=round(sum(seconds.values()) / 60, 2),
@@ -138,5 +144,6 @@ def cost_of(
         },
     )
     told = ", ".join(f"{name} {value:.0f} s" for name, value in seconds.items())
-    early = "" if epochs_run == ALL_EPOCHS else f"; stopping early after {epochs_run:.0%} of the epochs"
+    share = _epochs_run(plan)
+    early = "" if share == ALL_EPOCHS else f"; stopping early after {share:.0%} of the epochs"
     return Decision(value=value, reason=f"measured on this machine ({pace.device}): {told}{early}")

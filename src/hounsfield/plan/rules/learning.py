@@ -5,7 +5,7 @@ from __future__ import annotations
 from hounsfield.core.plan import Decision, Loss
 from hounsfield.plan.fingerprint import Fingerprint
 
-EPOCHS, EPOCHS_OF_MANY, EPOCHS_FROM_NOTHING, PATIENCE = 20, 12, 24, 8
+EPOCHS, EPOCHS_OF_MANY, EPOCHS_FROM_NOTHING, PATIENCE = 20, 8, 24, 8
 ENOUGH_PER_EPOCH = 2000
 LARGEST_BATCH, SMALLEST_BATCH = 32, 4
 # What a batch may hold before memory, not the number of cases, decides: 128 images, or as many voxels as 16 volumes of 64³.

@@ -34,6 +34,10 @@ KINDS: dict[str, tuple[tuple[str, ...], dict[str, Any], list[int]]] = {
     "frozen whole": (("no", "yes"), SMALL | {"frozen": "all", "members": 2}, [1] * 4),
     "not frozen": (("no", "yes"), SMALL | {"frozen": "none", "members": 1}, [1] * 4),
     "head of stages": (("no", "yes"), SMALL | {"head": "stages", "members": 2}, [1] * 4),
+    "channels last": (("no", "yes"), SMALL | {"backbone": "mambaout_femto", "members": 2}, [1] * 4),
+    "channels last, frozen whole": (
+        ("a", "b", "c"), SMALL | {"backbone": "mambaout_femto", "frozen": "all", "members": 1}, [1] * 4,
+    ),
     "mean of slices": (("a", "b", "c"), SLICES | {"pooling": "mean", "members": 2}, [3, 5, 1, 4]),
     "lstm": (("no", "yes"), SLICES | {"pooling": "lstm", "members": 2}, [5, 2, 1, 3]),
     "attention, mirrored": (
@@ -114,7 +118,7 @@ def test_a_map_is_the_mean_gradient_times_the_feature_map(plan: Make, kind: str)
     network, decided, stored, targets = made(plan, kind)
     subjects = together(network, decided, stored, targets)
     # At 64 pixels the last map has 2 cells a side: the map stands on the last layer that has 7.
-    chain = network.tails[0].chain
+    chain = None if network.tails[0].channels_last else network.tails[0].chain
     for values, subject in zip(grad_cam(subjects), subjects, strict=True):
         names = ["last_map"] if chain is None else [f"model.{name}" for name in chain]
         fits = [name for name in names if by_hand(subject, name).shape == values.shape]

@@ -52,6 +52,36 @@ def test_the_mean_of_the_map_and_the_bias_is_the_logit(plan: Make, flip: bool, s
     assert ("slice_weights" in found) == (slices > 1) and "embedding" in found
 
 
+@pytest.mark.parametrize("frozen", ["none", "all"])
+def test_maps_with_the_channels_last_are_turned(plan: Make, frozen: str) -> None:
+    """Swin's map is (n, h, w, channels): read in the other order, its cells would not add up, nor its map be a map."""
+    network = made(plan, backbone="swin_tiny_patch4_window7_224", frozen=frozen, size=[224, 224], members=1)
+    inputs = torch.rand(2, 1, 3, 224, 224)
+    with torch.inference_mode():
+        tail = network.tails[0]
+        assert tail.maps(network.activate(inputs).flatten(0, 1)).shape == (2, 768, 7, 7)
+        found, wanted = told(network, inputs, several=False), network(inputs)
+        whole = tail.model.eval()
+    torch.testing.assert_close(found["logits"], wanted)
+    torch.testing.assert_close(found["class_map"].mean(dim=(-2, -1)) + bias_of(network), wanted, atol=1e-4, rtol=1e-4)
+    if frozen == "none":
+        with torch.inference_mode():
+            torch.testing.assert_close(wanted, whole(inputs[:, 0]))
+
+
+@pytest.mark.parametrize("shape", [(64, 64), (64, 96), (96, 64)])
+def test_an_embedding_is_of_channels_and_not_of_columns(plan: Make, shape: tuple[int, int]) -> None:
+    """Mean and spread of each channel, whatever the shape of the image and the order of the backbone."""
+    for backbone, cells in (("mambaout_femto", (1, 2)), ("resnet10t", (2, 3))):
+        network = made(plan, backbone=backbone, members=1)
+        inputs = torch.rand(2, 1, 3, *shape)
+        with torch.inference_mode():
+            found, values = network.embedded(network.activate(inputs)), network.front(inputs[:, 0])
+        wanted = torch.cat([values.mean(dim=cells), values.flatten(*cells).std(dim=1 if cells == (1, 2) else 2)], dim=1)
+        assert found is not None
+        torch.testing.assert_close(found, wanted)
+
+
 def test_the_map_is_grad_cam_before_its_relu(plan: Make) -> None:
     network = made(plan, members=1)
     inputs = torch.rand(1, 1, 3, 64, 96)

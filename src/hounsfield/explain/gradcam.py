@@ -157,7 +157,7 @@ def _layer(network: Network, activation: torch.Tensor) -> str:
 
 def _found(tail: Tail, values: torch.Tensor) -> str:
     chosen = "last_map"
-    if tail.chain is None:
+    if tail.chain is None or tail.channels_last:
         return chosen
     axes = 5 if tail.volume else 4
     with torch.inference_mode():

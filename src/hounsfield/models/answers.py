@@ -75,7 +75,7 @@ class Answers(nn.Module):
     def _mapped(self, tail: Tail, activations: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor | None, torch.Tensor]:
         """Return logits and weights as `Tail.judge`, and the class map, from one pass through the tail."""
         cells = tail.maps(activations if tail.volume else activations.flatten(0, 1))
-        logits = tail.model.forward_head(cells)
+        logits = tail.finish(cells)
         each = torch.einsum("nc...,oc->no...", cells, tail.model.get_classifier().weight)
         if tail.volume:
             return logits, None, each
@@ -92,7 +92,7 @@ class Answers(nn.Module):
             cells = tail.maps(activations if tail.volume else activations.flatten(0, 1))
             if cells.ndim != (5 if tail.volume else 4) or cells.shape[1] != classifier.in_features:
                 return False
-            wanted = tail.model.forward_head(cells)
+            wanted = tail.finish(cells)
             found = cells.flatten(2).mean(dim=2) @ classifier.weight.T
             found = found if classifier.bias is None else found + classifier.bias
             if not torch.allclose(found, wanted, atol=_EXACT * float(wanted.abs().max().clamp(min=1e-3))):

@@ -59,8 +59,8 @@ class Network(nn.Module):
         """
         if self.volume or not any(True for _ in self.front.parameters()):
             return None
-        # (cases, slices, channels, H, W); tokens and maps with the channels last have them there.
-        last = activations.ndim == 4 or (activations.shape[-1] != activations.shape[-2] == activations.shape[2])
+        # (cases, slices, channels, H, W); tokens, and the maps of some transformers, have their channels last.
+        last = activations.ndim == 4 or self.tails[0].channels_last
         flat = activations.flatten(2, -2).transpose(2, 3) if last else activations.flatten(3)
         seen = torch.cat([flat.mean(-1), flat.std(-1)], dim=2)
         if counts is None:
@@ -187,9 +187,11 @@ def _finish(tail: Tail, front: nn.Module, plan: Plan) -> None:
     """Give a tail what takes the place of the backbone's classifier, if the plan says so."""
     if not _is_pooled(plan) and plan.head.value == "last":
         return
-    if plan.head.value == "stages" and (tail.chain is None or plan.frozen.value == "none" or tail.volume):
+    unseen = tail.chain is None or tail.channels_last or plan.frozen.value == "none" or tail.volume
+    if plan.head.value == "stages" and unseen:
         raise PlanError(
-            f"head: 'stages' needs a 2D backbone that is frozen up to a stage, not frozen: {plan.frozen.value!r}",
+            f"head: 'stages' needs a 2D backbone of convolutions that is frozen up to a stage, not "
+            f"{plan.backbone.value} with frozen: {plan.frozen.value!r}",
             fix="Set head to last, or frozen to stem or through stage 1, 2, …",
         )
     tail.eval().sees_stages = plan.head.value == "stages"

@@ -39,6 +39,8 @@ class Tail(nn.Module):
         Joins the features of a case's slices; None where a case's logit is the mean over its slices, or for volumes.
     volume:
         Activations are volumes: one per case, not one per slice.
+    channels_last:
+        The backbone's maps have their channels last, as those of Swin.
     depths:
         For volumes: at position k, how many cells along depth the front makes of k slices.
     """
@@ -64,6 +66,7 @@ class Tail(nn.Module):
         self.head: StageHead | None = None
         self.pooling: SlicePooling | None = None
         self.volume = depths is not None
+        self.channels_last = getattr(model, "output_fmt", "NCHW") == "NHWC"
         self.register_buffer("depths", depths, persistent=False)
         # The last feature map, as a module of its own, so that Grad-CAM has a place to stand whatever is frozen.
         self.last_map = nn.Identity()
@@ -114,16 +117,21 @@ class Tail(nn.Module):
         if self.sees_stages:
             features = self.stage_features(activations)
             return features if self.head is None else self.head(features)
-        return self.model.forward_head(self.maps(activations))
+        return self.finish(self.maps(activations))
 
     def maps(self, activations: torch.Tensor) -> torch.Tensor:
-        """(frames, …) activations → the last feature map, (frames, channels, …), that the backbone's own head sees."""
+        """(frames, …) activations → the last feature map, (frames, channels, …) in whatever order the backbone has it."""
         if self.chain is not None:
             for name in self.chain:
                 activations = self.model.get_submodule(name)(activations)
         elif self.whole:
             activations = self.model.forward_features(activations)
-        return self.last_map(activations)
+        # In a memory order of its own again: MONAI's Grad-CAM++ takes views of it.
+        return self.last_map(activations.permute(0, 3, 1, 2).contiguous() if self.channels_last else activations)
+
+    def finish(self, maps: torch.Tensor) -> torch.Tensor:
+        """What `maps` gave → (frames, outputs), through the backbone's own head; or features, where that has no classifier."""
+        return self.model.forward_head(maps.permute(0, 2, 3, 1) if self.channels_last else maps)
 
     def stage_features(self, activations: torch.Tensor) -> torch.Tensor:
         """(frames, …) → (frames, features): a summary of every stage's maps, and what the classifier would have seen."""
@@ -134,7 +142,7 @@ class Tail(nn.Module):
                 activations = self.model.get_submodule(name)(activations)
             if place < len(stages) - 1:
                 found.append(summary(activations))
-        return torch.cat([*found, self.model.forward_head(self.last_map(activations))], dim=1)
+        return torch.cat([*found, self.finish(self.last_map(activations))], dim=1)
 
     def _of_slices(self, activations: torch.Tensor, present: torch.Tensor | None) -> torch.Tensor:
         """(cases, slices, …) → (cases, slices, features). Padding is not computed, and is 0."""
